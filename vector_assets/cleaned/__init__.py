@@ -1,0 +1,1 @@
+"""cleaned_frames: normalized text, validated row by row against the table's declared rules."""

@@ -1,0 +1,1 @@
+"""Embedding models: the registry is the only place that names one."""

@@ -1,0 +1,1 @@
+"""redacted_text: one text per row without personal data, and the properties that policy lets through."""

@@ -1,0 +1,326 @@
+"""What to sync: `sources.yaml` as frozen, validated models, and the names of tables. No environment, no I/O but reading that file.
+
+A `TableRef` is the identity of a table; its `key` is the Dagster partition key and the start of every path. A `TableSpec` is what
+sources.yaml says of it. Patterns stay patterns here: `Sources.spec_for` answers for one concrete table.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple, Self
+from urllib.parse import quote, unquote
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+
+from vector_assets.errors import ConfigurationError
+from vector_assets.fingerprint import version_of
+
+MAX_PATH_PART_BYTES = 100
+
+
+class TableRef(NamedTuple):
+    """catalog (its name in sources.yaml), schema and table, as the source spells them."""
+
+    catalog: str
+    schema: str
+    table: str
+
+    @property
+    def key(self) -> str:
+        """The partition key: parts percent-encoded (a dot in a name too), joined by dots."""
+        return ".".join(map(encode_part, self))
+
+    @property
+    def path(self) -> str:
+        """Where this table lives below a storage root: encoded parts, long ones shortened to a prefix and a hash."""
+        return "/".join(_path_part(encode_part(part)) for part in self)
+
+    @classmethod
+    def parse(cls, key: str) -> TableRef:
+        """The table of a partition key, or of a plain `catalog.schema.table`."""
+        parts = key.split(".")
+        if len(parts) != 3 or not all(parts):
+            raise ConfigurationError(f"{key!r} is not a table: write catalog.schema.table, with a dot inside a name as %2E")
+        return cls(*map(unquote, parts))
+
+
+def encode_part(name: str) -> str:
+    """One name, safe in a partition key and in a path: percent-encoded, dots too."""
+    return quote(name, safe="").replace(".", "%2E").replace("~", "%7E")
+
+
+def _path_part(encoded: str) -> str:
+    if len(encoded) <= MAX_PATH_PART_BYTES:
+        return encoded
+    return f"{encoded[:60]}~{version_of('path', name=encoded)}"
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+# --- catalogs and collections ----------------------------------------------------------------------------------------------------------
+
+
+class DuckDBCatalog(_Model):
+    """A DuckDB database file."""
+
+    engine: Literal["duckdb"]
+    path: Path
+
+
+class TrinoCatalog(_Model):
+    """One catalog of one Trino cluster."""
+
+    engine: Literal["trino"]
+    host: str
+    port: int = 8080
+    user: str
+    catalog: str
+    password: SecretStr | None = None
+
+
+Catalog = Annotated[DuckDBCatalog | TrinoCatalog, Field(discriminator="engine")]
+
+
+class CollectionSpec(_Model):
+    """How a collection's vectors are compared and indexed; part of the generation."""
+
+    distance: Literal["cosine", "dot", "l2-squared"] = "cosine"
+    quantization: Literal["none", "rq", "pq", "sq", "bq"] = "none"
+
+
+# --- tables ----------------------------------------------------------------------------------------------------------------------------
+
+PropertyPolicy = Literal["keep", "redact", "hash", "drop"]
+PropertyType = Literal["text", "int", "number", "boolean", "timestamp"]
+
+
+class PropertySpec(_Model):
+    """What becomes of a column beside the text. `type` fixes the type in the collection (else it follows the first table's column)."""
+
+    policy: PropertyPolicy
+    type: PropertyType | None = None
+
+
+class ColumnRules(_Model):
+    """Row-local quality rules of one column; a row that breaks one is rejected with the rule's name, never with the value."""
+
+    nullable: bool = True
+    min: float | None = None
+    max: float | None = None
+    isin: tuple[str | int | float | bool, ...] | None = None
+    regex: str | None = None
+    min_length: int | None = Field(default=None, ge=0)
+    max_length: int | None = Field(default=None, ge=0)
+
+    @field_validator("regex")
+    @classmethod
+    def _compiles(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                re.compile(value)
+            except re.error as error:
+                raise ValueError(f"not a regular expression: {error}") from error
+        return value
+
+
+class PassageRule(_Model):
+    """How a text becomes passages; part of the embedding generation. `max_tokens` None: the model's own limit."""
+
+    max_tokens: int | None = Field(default=None, ge=16)
+    overlap_tokens: int = Field(default=32, ge=0)
+
+
+class RedactionPolicy(_Model):
+    """What counts as personal data, and what replaces it. Every field is part of the stage version of redacted_text."""
+
+    language: str = "en"
+    nlp_model: str = "en_core_web_sm"
+    entities: tuple[str, ...] = (
+        "CREDIT_CARD",
+        "CRYPTO",
+        "EMAIL_ADDRESS",
+        "IBAN_CODE",
+        "IP_ADDRESS",
+        "LOCATION",
+        "MEDICAL_LICENSE",
+        "PERSON",
+        "PHONE_NUMBER",
+        "URL",
+        "US_SSN",
+    )
+    threshold: float = Field(default=0.35, ge=0, le=1)
+
+
+def _policy(value: object) -> object:
+    return {"policy": value} if isinstance(value, str) else value
+
+
+class TableSpec(_Model):
+    """One entry under `tables:`; `table` may be a pattern (`lake.support.*`)."""
+
+    table: str
+    key: tuple[str, ...] = Field(min_length=1)
+    text: str
+    collection: str = Field(pattern=r"^[A-Z][_0-9A-Za-z]{0,200}$")
+    properties: dict[str, Annotated[PropertySpec, BeforeValidator(_policy)]] = Field(default_factory=dict)
+    html: tuple[str, ...] = ()
+    redaction: str = "default"
+    quality: dict[str, ColumnRules] = Field(default_factory=dict)
+    on_reject: Literal["keep_last", "drop"] = "keep_last"
+    private: Literal["purge", "keep"] = "purge"
+    passages: PassageRule = PassageRule()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if len(set(self.key)) != len(self.key):
+            raise ValueError(f"key names a column twice: {', '.join(self.key)}")
+        if not self.text_columns:
+            raise ValueError("text names no column: write {column} where its value goes")
+        without = [column for column in self.key if column not in self.properties]
+        if without:
+            raise ValueError(f"key column {without[0]!r} needs a policy under properties: keep, hash, redact or drop")
+        if len(self.table.split(".")) != 3:
+            raise ValueError(f"{self.table!r} is not catalog.schema.table")
+        return self
+
+    @property
+    def template(self) -> tuple[tuple[str, str | None], ...]:
+        """The text template as (literal, column) pairs; a column of None ends it."""
+        return parse_template(self.text)
+
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        """Columns of the template, each once, in order of appearance."""
+        return tuple(dict.fromkeys(column for _, column in self.template if column is not None))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Every column the pipeline reads, each once: key, text, properties that are not dropped, quality."""
+        kept = [name for name, spec in self.properties.items() if spec.policy != "drop"]
+        return tuple(dict.fromkeys((*self.key, *self.text_columns, *kept, *self.quality)))
+
+    def matches(self, ref: TableRef) -> bool:
+        """Whether this entry speaks of that table; `*`, `?` and `[…]` match within one part."""
+        patterns = map(unquote, self.table.split("."))
+        return all(fnmatch.fnmatchcase(name, pattern) for name, pattern in zip(ref, patterns, strict=True))
+
+    @property
+    def is_pattern(self) -> bool:
+        """Whether `table` names many tables."""
+        return any(character in self.table for character in "*?[")
+
+
+_PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([^{}]+)\}|[{}]")
+
+
+def parse_template(template: str) -> tuple[tuple[str, str | None], ...]:
+    """Split `"{subject}\\n\\n{body}"` into (literal, column) pairs. Whatever stands between braces is a column's plain name: there are no
+    attributes, indexes or format specs to evaluate. `{{` and `}}` are literal braces.
+
+    Raises ValueError for a lone brace or an empty placeholder.
+    """
+    parts: list[tuple[str, str | None]] = []
+    literal, position = "", 0
+    for match in _PLACEHOLDER.finditer(template):
+        literal += template[position : match.start()]
+        position = match.end()
+        if match.group() in ("{{", "}}"):
+            literal += match.group()[0]
+        elif match.group(1) is None:
+            raise ValueError(f"text has a lone {match.group()!r} at character {match.start()}: double it to mean the character itself")
+        else:
+            parts.append((literal, match.group(1)))
+            literal = ""
+    parts.append((literal + template[position:], None))
+    return tuple(parts)
+
+
+class Sources(_Model):
+    """The whole of sources.yaml."""
+
+    catalogs: dict[str, Catalog]
+    tables: tuple[TableSpec, ...]
+    collections: dict[str, CollectionSpec] = Field(default_factory=dict)
+    redaction: dict[str, RedactionPolicy] = Field(default_factory=lambda: {"default": RedactionPolicy()})
+
+    @model_validator(mode="after")
+    def _references(self) -> Self:
+        for spec in self.tables:
+            catalog = unquote(spec.table.split(".")[0])
+            if not any(fnmatch.fnmatchcase(name, catalog) for name in self.catalogs):
+                raise ValueError(f"table {spec.table!r}: there is no catalog {catalog!r} (there are: {', '.join(self.catalogs) or 'none'})")
+            if spec.redaction not in self.redaction:
+                raise ValueError(f"table {spec.table!r}: there is no redaction policy {spec.redaction!r}")
+        return self
+
+    def spec_for(self, ref: TableRef) -> TableSpec:
+        """The entry for a table: the one that names it, else the first pattern that matches. Raises ConfigurationError for none."""
+        matching = [spec for spec in self.tables if spec.matches(ref)]
+        if not matching:
+            raise ConfigurationError(f"no entry under tables: matches {ref.key}; add one, or check the spelling")
+        return min(matching, key=lambda spec: spec.is_pattern)
+
+    def collection(self, name: str) -> CollectionSpec:
+        """Settings of a collection; defaults where sources.yaml says nothing."""
+        return self.collections.get(name, CollectionSpec())
+
+    def tables_of(self, collection: str) -> tuple[TableSpec, ...]:
+        """Entries that feed a collection."""
+        return tuple(spec for spec in self.tables if spec.collection == collection)
+
+
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+def load_sources(path: Path, variables: Mapping[str, str]) -> Sources:
+    """Read and validate sources.yaml. `${VAR}` in a value is replaced from `variables`; a relative DuckDB path counts from the file.
+
+    Raises ConfigurationError, naming the file, the place and the remedy.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigurationError(f"there is no {path}: `vector-assets init` writes a commented one") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigurationError(f"{path} cannot be read as YAML: {error}") from error
+    try:
+        sources = Sources.model_validate(_expand(raw, variables, path))
+    except ValidationError as error:
+        raise ConfigurationError(f"{path}: {_first_problem(error)}") from None
+    return sources.model_copy(update={"catalogs": {name: _anchored(c, path.parent) for name, c in sources.catalogs.items()}})
+
+
+def _anchored(catalog: Catalog, folder: Path) -> Catalog:
+    return catalog.model_copy(update={"path": folder / catalog.path}) if isinstance(catalog, DuckDBCatalog) else catalog
+
+
+def _expand(value: object, variables: Mapping[str, str], path: Path) -> object:
+    if isinstance(value, dict):
+        return {key: _expand(item, variables, path) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_expand(item, variables, path) for item in value]
+    if not isinstance(value, str):
+        return value
+
+    def replace(match: re.Match[str]) -> str:
+        if match.group(1) not in variables:
+            raise ConfigurationError(f"{path} uses ${{{match.group(1)}}}, which is not set: set the variable, or remove it from the file")
+        return variables[match.group(1)]
+
+    return _VARIABLE.sub(replace, value)
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(str(part) for part in problem["loc"])
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
+        message = "no such setting; check the spelling"
+    more = error.error_count() - 1
+    return f"{place + ': ' if place else ''}{message}" + (f" (and {more} more)" if more else "")
