@@ -94,7 +94,8 @@ def input_fingerprints(content: Hashes, version: str) -> Hashes:
 def data_version(ids: Hashes, content: Hashes) -> str:
     """32 hex digits of a set of (id, content fingerprint), whatever its order.
 
-    Each pair is mixed (the 64-bit finalizer of SplitMix64, Steele et al. 2014, over all four lanes) and the results are summed modulo 2^64, twice.
+    Each pair is mixed (the 64-bit finalizer of SplitMix64, Steele et al. 2014, over all four lanes); the results are summed modulo 2^64,
+    twice, with different salts.
     """
     lanes = []
     with np.errstate(over="ignore"):
@@ -161,7 +162,7 @@ def encode_value(value: object) -> bytes:
     return tag + len(body).to_bytes(4, "little") + body
 
 
-def _tagged(value: object) -> tuple[bytes, bytes]:  # one branch per family; bool before int, since it is one
+def _tagged(value: object) -> tuple[bytes, bytes]:  # noqa: C901 - one branch per family; bool before int, since it is one
     match value:
         case None:
             return b"n", b""

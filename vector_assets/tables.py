@@ -202,8 +202,12 @@ class TableSpec(_Model):
     @property
     def columns(self) -> tuple[str, ...]:
         """Every column the pipeline reads, each once: key, text, properties that are not dropped, quality."""
-        kept = [name for name, spec in self.properties.items() if spec.policy != "drop"]
-        return tuple(dict.fromkeys((*self.key, *self.text_columns, *kept, *self.quality)))
+        return tuple(dict.fromkeys((*self.key, *self.text_columns, *self.shown, *self.quality)))
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """Columns that become properties, in any form."""
+        return tuple(name for name, spec in self.properties.items() if spec.policy != "drop")
 
     def matches(self, ref: TableRef) -> bool:
         """Whether this entry speaks of that table; `*`, `?` and `[…]` match within one part."""
@@ -220,7 +224,7 @@ _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([^{}]+)\}|[{}]")
 
 
 def parse_template(template: str) -> tuple[tuple[str, str | None], ...]:
-    """Split `"{subject}\\n\\n{body}"` into (literal, column) pairs. Whatever stands between braces is a column's plain name: there are no
+    r"""Split `"{subject}\n\n{body}"` into (literal, column) pairs. Whatever stands between braces is a column's plain name: there are no
     attributes, indexes or format specs to evaluate. `{{` and `}}` are literal braces.
 
     Raises ValueError for a lone brace or an empty placeholder.
@@ -247,7 +251,12 @@ class Sources(_Model):
     catalogs: dict[str, Catalog]
     tables: tuple[TableSpec, ...]
     collections: dict[str, CollectionSpec] = Field(default_factory=dict)
-    redaction: dict[str, RedactionPolicy] = Field(default_factory=lambda: {"default": RedactionPolicy()})
+    redaction: dict[str, RedactionPolicy] = Field(default_factory=dict, validate_default=True)
+
+    @field_validator("redaction")
+    @classmethod
+    def _with_default(cls, policies: dict[str, RedactionPolicy]) -> dict[str, RedactionPolicy]:
+        return {"default": RedactionPolicy(), **policies}
 
     @model_validator(mode="after")
     def _references(self) -> Self:
@@ -257,7 +266,20 @@ class Sources(_Model):
                 raise ValueError(f"table {spec.table!r}: there is no catalog {catalog!r} (there are: {', '.join(self.catalogs) or 'none'})")
             if spec.redaction not in self.redaction:
                 raise ValueError(f"table {spec.table!r}: there is no redaction policy {spec.redaction!r}")
+        for name in {spec.collection for spec in self.tables}:
+            self._agree(name)
         return self
+
+    def _agree(self, collection: str) -> None:
+        first, *others = self.tables_of(collection)
+        for other in others:
+            if other.passages != first.passages:
+                raise ValueError(f"{first.table!r} and {other.table!r} share collection {collection} and must agree on passages:")
+            for name in {*first.shown} & {*other.shown}:
+                if first.properties[name] != other.properties[name]:
+                    raise ValueError(
+                        f"{first.table!r} and {other.table!r} share collection {collection} and must agree on property {name!r}"
+                    )
 
     def spec_for(self, ref: TableRef) -> TableSpec:
         """The entry for a table: the one that names it, else the first pattern that matches. Raises ConfigurationError for none."""
@@ -269,6 +291,10 @@ class Sources(_Model):
     def collection(self, name: str) -> CollectionSpec:
         """Settings of a collection; defaults where sources.yaml says nothing."""
         return self.collections.get(name, CollectionSpec())
+
+    def properties_of(self, collection: str) -> dict[str, PropertySpec]:
+        """Declared properties of a collection: those of all tables that feed it."""
+        return {name: spec.properties[name] for spec in self.tables_of(collection) for name in spec.shown}
 
     def tables_of(self, collection: str) -> tuple[TableSpec, ...]:
         """Entries that feed a collection."""

@@ -1,0 +1,87 @@
+"""The stage cleaned_frames: normalized columns, each row validated; text and properties fingerprinted apart.
+
+A row that normalizes to what it was stops here: an edit that changes nothing meaningful costs no redaction and no embedding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vector_assets.cleaned.normalize import NORMALIZE_VERSION, normalize_column
+from vector_assets.cleaned.schema import RowRules
+from vector_assets.fingerprint import HASH_TYPE, column_fingerprints, to_arrow, version_of
+from vector_assets.reconcile.plan import Plan
+from vector_assets.reconcile.stage_table import CONTENT, StageTable, View
+from vector_assets.reconcile.sync import Computed, Input
+from vector_assets.tables import TableSpec
+
+CLEANED_VERSION = 1  # bump when the same input gives another output
+KEY, VALUES = "key", "values"
+TEXT_FINGERPRINT, PROPERTIES_FINGERPRINT = "text_fingerprint", "properties_fingerprint"
+INPUT_COLUMNS = (KEY, VALUES)
+
+
+def cleaned_version(spec: TableSpec, depends: Mapping[str, str]) -> str:
+    """The stage version for a table. `depends`: stage versions that need the values again when they change (purging)."""
+    return version_of(
+        CleanedStage.name,
+        code=[CLEANED_VERSION, NORMALIZE_VERSION],
+        html=sorted(spec.html),
+        text=sorted(spec.text_columns),
+        properties=sorted(spec.shown),
+        quality={name: rules.model_dump(mode="json") for name, rules in spec.quality.items()},
+        depends=dict(depends),
+    )
+
+
+class CleanedStage:
+    """Cleaned rows of one table. `values_type` is the struct of columns that raw_tables holds."""
+
+    name = "cleaned_frames"
+    desired: Mapping[str, str] = {}
+    restorable = True
+    handle: tuple[str, ...] = ()
+
+    def __init__(self, spec: TableSpec, key_type: pa.StructType, values_type: pa.StructType, *, depends: Mapping[str, str]) -> None:
+        self._spec = spec
+        self._schema = pa.schema(list(values_type))
+        self._rules = RowRules(spec.quality, self._schema)
+        self._text = [f.name for f in values_type if f.name in spec.text_columns]
+        self._properties = [f.name for f in values_type if f.name in spec.shown]
+        self.keep_last = spec.on_reject == "keep_last"
+        self.purged: tuple[str, ...] = (VALUES,) if spec.private == "purge" else ()
+        self.own = pa.schema(
+            [
+                pa.field(KEY, key_type),
+                pa.field(VALUES, values_type),
+                pa.field(TEXT_FINGERPRINT, HASH_TYPE),
+                pa.field(PROPERTIES_FINGERPRINT, HASH_TYPE),
+            ]
+        )
+        self.version = cleaned_version(spec, depends)
+
+    def prepare(self, table: StageTable, view: View, todo: Plan, source: Input) -> None:
+        """Nothing."""
+
+    def compute(self, rows: pa.Table, previous: pa.Table) -> Computed:
+        """Normalize and validate."""
+        values = rows.column(VALUES).combine_chunks()
+        columns = {f.name: self._clean(f, column) for f, column in zip(values.type, values.flatten(), strict=True)}
+        cleaned = pa.StructArray.from_arrays(list(columns.values()), fields=list(values.type))
+        text = column_fingerprints("text", [(name, columns[name]) for name in self._text])
+        properties = column_fingerprints("properties", [(name, columns[name]) for name in self._properties])
+        parts = {TEXT_FINGERPRINT: to_arrow(text), PROPERTIES_FINGERPRINT: to_arrow(properties)}
+        content = column_fingerprints("cleaned", list(parts.items()))
+        out = pa.table({CONTENT: to_arrow(content), KEY: rows.column(KEY), VALUES: cleaned, **parts})
+        return Computed(out, self._rules.check(cleaned).to_pylist())
+
+    def delete(self, rows: pa.Table) -> None:
+        """Nothing beside the rows."""
+
+    def _clean(self, field: pa.Field, column: pa.Array) -> pa.Array:
+        if pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
+            return normalize_column(column, html=field.name in self._spec.html)
+        return pc.if_else(pc.is_null(column), None, column) if field.nullable and column.null_count else column

@@ -1,0 +1,181 @@
+"""The stage embeddings: passages of a redacted text and their vectors, one row per source row.
+
+Vectors are reused by passage fingerprint, so an edit re-encodes only the passages it changed, and a changed property none. Vector bytes
+never enter a fingerprint: they differ a little from run to run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from vector_assets.embedded.encoder import Encoder
+from vector_assets.embedded.passages import split
+from vector_assets.fingerprint import HASH_TYPE, fingerprint, from_bytes, text_fingerprint, to_arrow, version_of
+from vector_assets.reconcile.plan import Plan
+from vector_assets.reconcile.stage_table import CONTENT, StageTable, View
+from vector_assets.reconcile.sync import Computed, Input
+from vector_assets.tables import PassageRule
+
+EMBEDDED_VERSION = 1  # bump when the same input gives another output
+TEXT, PROPERTIES = "text", "properties"
+TEXT_FINGERPRINT, PROPERTIES_FINGERPRINT = "text_fingerprint", "properties_fingerprint"
+PASSAGES, PASSAGE_COUNT, TOKENS = "passages", "passage_count", "tokens"
+INPUT_COLUMNS = (TEXT, PROPERTIES, TEXT_FINGERPRINT, PROPERTIES_FINGERPRINT)
+VECTOR_DTYPE = "float16"
+_NOT_FINITE = "the model gave a vector that is not finite"
+
+
+class _Passage(NamedTuple):
+    fingerprint: bytes
+    text: str
+    tokens: int
+
+
+class _Row(NamedTuple):
+    """Passages of one row, and the tokens of its text."""
+
+    passages: list[_Passage]
+    tokens: int
+
+
+class EmbeddedStage:
+    """Embedded rows of one table, by one model and passage rule (`generation`, the embedding generation)."""
+
+    name = "embeddings"
+    keep_last = True
+    purged: tuple[str, ...] = ()
+    handle: tuple[str, ...] = ()
+    restorable = True
+
+    def __init__(
+        self,
+        *,
+        encoder: Encoder,
+        dimension: int,
+        rule: PassageRule,
+        generation: str,
+        properties_type: pa.StructType,
+        keep_last: bool = True,
+    ) -> None:
+        self._encoder, self._dimension, self._rule, self._generation = encoder, dimension, rule, generation
+        self.keep_last = keep_last
+        self.desired: Mapping[str, str] = {"embedding_generation": generation}
+        self.version = version_of(self.name, code=EMBEDDED_VERSION, generation=generation)
+        self._passage_type = pa.struct(
+            [
+                pa.field("ordinal", pa.int32()),
+                pa.field("fingerprint", HASH_TYPE),
+                pa.field("text", pa.string()),
+                pa.field("vector", pa.list_(pa.float16(), dimension)),
+            ]
+        )
+        self.own = pa.schema(
+            [
+                pa.field(PASSAGES, pa.list_(self._passage_type)),
+                pa.field(PASSAGE_COUNT, pa.int32()),
+                pa.field(TOKENS, pa.int32()),
+                pa.field(PROPERTIES, properties_type),
+                pa.field(TEXT_FINGERPRINT, HASH_TYPE),
+                pa.field(PROPERTIES_FINGERPRINT, HASH_TYPE),
+            ]
+        )
+
+    def prepare(self, table: StageTable, view: View, todo: Plan, source: Input) -> None:
+        """Nothing."""
+
+    def delete(self, rows: pa.Table) -> None:
+        """Nothing beside the rows."""
+
+    def compute(self, rows: pa.Table, previous: pa.Table) -> Computed:
+        """Split, reuse, encode the rest."""
+        texts, fingerprints = rows.column(TEXT).to_pylist(), rows.column(TEXT_FINGERPRINT).to_pylist()
+        before = _Before(previous)
+        passages = [before.rows.get((at, now)) or self._split(text) for at, (text, now) in enumerate(zip(texts, fingerprints, strict=True))]
+        known = before.vectors
+        missing = {p.fingerprint: p for row in passages for p in row.passages if p.fingerprint not in known}
+        known |= self._encode(missing)
+        reasons = [None if all(np.isfinite(known[p.fingerprint]).all() for p in row.passages) else _NOT_FINITE for row in passages]
+        total = sum(len(row.passages) for row in passages)
+        fresh = sum(p.fingerprint in missing for row in passages for p in row.passages)
+        tokens = sum(p.tokens for p in missing.values())
+        tally = {"encoded": len(missing), "reused": total - fresh, "passages": total, "tokens": tokens}
+        return Computed(self._table(rows, passages, known), reasons, tally)
+
+    def _split(self, text: str) -> _Row:
+        spans = self._encoder.spans(text)
+        limit = min(self._encoder.max_tokens, self._rule.max_tokens or self._encoder.max_tokens)
+        parts = split(text, spans, max_tokens=limit, overlap_tokens=self._rule.overlap_tokens)
+        tokens = [len(spans)] if len(parts) == 1 else [len(self._encoder.spans(part)) for part in parts]
+        return _Row([_Passage(text_fingerprint(part, "passage"), part, n) for part, n in zip(parts, tokens, strict=True)], len(spans))
+
+    def _encode(self, missing: Mapping[bytes, _Passage]) -> dict[bytes, npt.NDArray[np.float16]]:
+        if not missing:
+            return {}
+        vectors = self._encoder.encode([passage.text for passage in missing.values()])
+        if vectors.shape != (len(missing), self._dimension):
+            raise ValueError(f"the encoder gave an array of {vectors.shape}, not of {(len(missing), self._dimension)}")
+        return dict(zip(missing, vectors.astype(np.float16), strict=True))
+
+    def _table(self, rows: pa.Table, passages: list[_Row], vectors: Mapping[bytes, npt.NDArray[np.float16]]) -> pa.Table:
+        flat = [p for row in passages for p in row.passages]
+        counts = np.array([len(row.passages) for row in passages], dtype=np.int32)
+        matrix = np.stack([vectors[p.fingerprint] for p in flat]) if flat else np.empty((0, self._dimension), np.float16)
+        children = [
+            pa.array(np.concatenate([np.arange(n, dtype=np.int32) for n in counts]) if len(counts) else np.empty(0, np.int32)),
+            to_arrow(from_bytes([p.fingerprint for p in flat])),
+            pa.array([p.text for p in flat], pa.string()),
+            pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), self._dimension),
+        ]
+        lists = pa.ListArray.from_arrays(
+            pa.array(np.concatenate([[0], np.cumsum(counts)]), pa.int32()),
+            pa.StructArray.from_arrays(children, fields=list(self._passage_type)),
+        )
+        content = [
+            fingerprint("embedded", (self._generation.encode(), properties, *(p.fingerprint for p in row.passages)))
+            for row, properties in zip(passages, rows.column(PROPERTIES_FINGERPRINT).to_pylist(), strict=True)
+        ]
+        return pa.table(
+            {
+                CONTENT: to_arrow(from_bytes(content)),
+                PASSAGES: lists,
+                PASSAGE_COUNT: pa.array(counts),
+                TOKENS: pa.array([row.tokens for row in passages], pa.int32()),
+                **{name: rows.column(name) for name in (PROPERTIES, TEXT_FINGERPRINT, PROPERTIES_FINGERPRINT)},
+            }
+        )
+
+
+class _Before:
+    """Passages and vectors that stood here: rows by (position, text fingerprint), vectors by passage fingerprint."""
+
+    def __init__(self, previous: pa.Table) -> None:
+        self.rows: dict[tuple[int, bytes], _Row] = {}
+        self.vectors: dict[bytes, npt.NDArray[np.float16]] = {}
+        lists = previous.column(PASSAGES).combine_chunks()
+        flat = lists.flatten()
+        if len(lists) == lists.null_count:
+            return
+        fingerprints, texts = flat.field("fingerprint").to_pylist(), flat.field("text").to_pylist()
+        if len(flat):
+            vectors = flat.field("vector").flatten().to_numpy(zero_copy_only=False).reshape(len(flat), -1)
+            self.vectors = dict(zip(fingerprints, vectors, strict=True))
+        start = 0
+        rows = zip(
+            previous.column(TEXT_FINGERPRINT).to_pylist(),
+            previous.column(PASSAGE_COUNT).to_pylist(),
+            previous.column(TOKENS).to_pylist(),
+            strict=True,
+        )
+        for at, (text, count, tokens) in enumerate(rows):
+            if count is None:
+                continue
+            stop = start + count
+            self.rows[at, text] = _Row(
+                [_Passage(f, t, 0) for f, t in zip(fingerprints[start:stop], texts[start:stop], strict=True)], tokens
+            )
+            start = stop

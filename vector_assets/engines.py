@@ -1,0 +1,114 @@
+"""The outside world as settings describe it: sources, redactors, models and the index, each made on first use and kept.
+
+Every method here may be replaced by a test or a deployment; the rest of the package sees only the Protocols.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import TypeVar
+
+from vector_assets.embedded.encoder import Encoder
+from vector_assets.errors import ConfigurationError, ModelError
+from vector_assets.indexed.index import VectorIndex
+from vector_assets.models.registry import ModelVersion, Registry
+from vector_assets.raw.source import Source
+from vector_assets.redacted.analyzer import Redactor
+from vector_assets.settings import Settings
+from vector_assets.tables import DuckDBCatalog
+
+T = TypeVar("T")
+
+
+class Engines:
+    """What the pipeline works with. Thread-safe."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = threading.RLock()
+        self._made: dict[tuple[str, str], object] = {}
+        self._closing = ExitStack()
+
+    def close(self) -> None:
+        """End worker processes and connections; what was made before is not usable any more."""
+        with self._lock:
+            self._made.clear()
+            self._closing.close()
+
+    def source(self, catalog: str) -> Source:
+        """The source behind a catalog of sources.yaml. Raises ConfigurationError for an unknown one."""
+        known = self._settings.tables.catalogs
+        if catalog not in known:
+            raise ConfigurationError(
+                f"there is no catalog {catalog!r} in {self._settings.sources} (there are: {', '.join(known) or 'none'})"
+            )
+        spec = known[catalog]
+        if not isinstance(spec, DuckDBCatalog):
+            raise ConfigurationError(f"catalog {catalog!r}: engine {spec.engine!r} is not built into this version; use duckdb")
+
+        def make() -> Source:
+            from vector_assets.raw.duckdb import DuckDBSource
+
+            return DuckDBSource(catalog, spec.path, batch_rows=self._settings.batch_rows)
+
+        return self._once("source", catalog, make)
+
+    def redactor(self, policy: str) -> Redactor:
+        """The redactor for a policy of sources.yaml."""
+
+        def make() -> Redactor:
+            from vector_assets.redacted.analyzer import PresidioRedactor
+
+            redactor = PresidioRedactor(self._settings.tables.redaction[policy], workers=self._settings.redaction_workers)
+            self._closing.callback(redactor.close)
+            return redactor
+
+        return self._once("redactor", policy, make)
+
+    def registry(self) -> Registry:
+        """The model registry."""
+        return self._once("registry", "", lambda: Registry(self._settings))
+
+    def champion(self) -> ModelVersion:
+        """The model that serves, read now. Raises ModelError where there is none."""
+        return self.registry().champion()
+
+    def champion_or_none(self) -> ModelVersion | None:
+        """The model that serves, if there is one."""
+        try:
+            return self.champion()
+        except ModelError:
+            return None
+
+    def encoder(self, model: ModelVersion) -> Encoder:
+        """The encoder of a model version, whose artifact is checked against its manifest. Raises ModelError."""
+
+        def make() -> Encoder:
+            from vector_assets.embedded.encoder import SentenceTransformerEncoder
+
+            return SentenceTransformerEncoder(
+                self.registry().materialize(model), device=self._settings.device, query_prompt=model.query_prompt
+            )
+
+        return self._once("encoder", model.digest, make)
+
+    def index(self) -> VectorIndex:
+        """The vector index."""
+        if self._settings.weaviate_url:
+            raise ConfigurationError("WEAVIATE_URL is set, but Weaviate is not built into this version; unset it to use the embedded index")
+
+        def make() -> VectorIndex:
+            from vector_assets.indexed.lance import LanceIndex
+
+            return LanceIndex(self._settings.index)
+
+        return self._once("index", "", make)
+
+    def _once(self, kind: str, name: str, make: Callable[[], T]) -> T:
+        with self._lock:
+            if (kind, name) not in self._made:
+                self._made[kind, name] = make()
+            made: T = self._made[kind, name]  # type: ignore[assignment]
+            return made

@@ -1,0 +1,175 @@
+"""The stage weaviate_collections: passages as objects of a collection, and a ledger of what was sent.
+
+The ledger is the stage's table: per row, how many objects the index may hold, and the fingerprint that was acknowledged. It is named
+after the collection's incarnation, so a wiped index meets an empty ledger and is filled again from stage tables. Rows are entered
+*before* their objects are sent: whatever a crash leaves in the index, the next run knows where to look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vector_assets.fingerprint import HASH_TYPE, fingerprint, from_arrow, from_bytes, to_arrow, version_of
+from vector_assets.indexed.index import OBJECT_COLUMNS, CollectionSchema, Property, VectorIndex
+from vector_assets.indexed.mapping import object_ids, property_names, property_type, source_keys, to_properties
+from vector_assets.reconcile.plan import Plan, Positions
+from vector_assets.reconcile.stage_table import (
+    ATTEMPTS,
+    CONTENT,
+    INPUT,
+    REASON,
+    REJECTED,
+    ROW_ID,
+    STATE,
+    StageTable,
+    View,
+)
+from vector_assets.reconcile.sync import Computed, Input
+from vector_assets.reconcile.upstream import Upstream
+from vector_assets.tables import TableRef, TableSpec
+
+INDEXED_VERSION = 1  # bump when the same input gives other objects
+PASSAGES, PASSAGE_COUNT, PROPERTIES, PROPERTIES_FINGERPRINT = "passages", "passage_count", "properties", "properties_fingerprint"
+INPUT_COLUMNS = (ROW_ID, PASSAGES, PROPERTIES, PROPERTIES_FINGERPRINT)
+OBJECTS = "objects"
+_SENDING = "its objects were not acknowledged yet"
+
+
+class IndexedStage:
+    """Objects of one table in one collection, which exists."""
+
+    name = "weaviate_collections"
+    keep_last = True
+    purged: tuple[str, ...] = ()
+    handle: tuple[str, ...] = (OBJECTS,)
+    restorable = False
+    own = pa.schema([pa.field(OBJECTS, pa.int32())])
+
+    def __init__(
+        self,
+        *,
+        ref: TableRef,
+        spec: TableSpec,
+        index: VectorIndex,
+        schema: CollectionSchema,
+        incarnation: str,
+        properties_type: pa.StructType,
+    ) -> None:
+        self._index, self._schema, self._table = index, schema, ref.key
+        self._key = [name for name in spec.key if name in spec.shown]
+        self._names = property_names([f.name for f in properties_type])
+        self._generation = schema.stamp["generation"]
+        self.desired: Mapping[str, str] = {"generation": self._generation, "incarnation": incarnation}
+        self.version = version_of(self.name, code=INDEXED_VERSION, generation=self._generation)
+
+    def prepare(self, table: StageTable, view: View, todo: Plan, source: Input) -> None:
+        """Enter rows that will hold more objects than the ledger says."""
+        if not todo.upserts:
+            return
+        assert isinstance(source, Upstream)
+        counts = source.column(PASSAGE_COUNT).to_numpy()
+        ids = source.rows().ids
+        table.append(self._entries(table.schema, ids[todo.inserts], counts[todo.inserts]))
+        if len(todo.changes):
+            before = view.take(todo.previous, [OBJECTS, CONTENT])
+            grows = counts[todo.changes] > before.column(OBJECTS).to_numpy()
+            more = todo.changes[grows]
+            table.merge(self._entries(table.schema, ids[more], counts[more], before.column(CONTENT).filter(pa.array(grows))))
+
+    def compute(self, rows: pa.Table, previous: pa.Table) -> Computed:
+        """Send objects; delete those of passages that are no more."""
+        passages = rows.column(PASSAGES).combine_chunks()
+        counts = np.asarray(pc.list_value_length(passages), dtype=np.int64)
+        properties, refused = to_properties(rows.column(PROPERTIES).combine_chunks(), self._schema.properties, self._names)
+        reasons: list[str | None] = list(refused)
+        owner = np.repeat(np.arange(len(rows)), counts)
+        objects = self._objects(rows, passages, properties, owner, _ordinals(counts))
+        sendable = np.array([reason is None for reason in reasons], dtype=bool)[owner]
+        failures = self._index.upsert(self._schema.name, objects.filter(pa.array(sendable))) if sendable.any() else {}
+        if failures:
+            for row, object_id in zip(owner, objects.column("id").to_pylist(), strict=True):
+                if object_id in failures:
+                    reasons[row] = f"the index refused it: {failures[object_id]}"
+        ids = from_arrow(rows.column(ROW_ID))
+        self._delete(ids, counts, pc.fill_null(previous.column(OBJECTS), 0).to_numpy())
+        content = [
+            fingerprint("indexed", (self._generation.encode(), row_properties, *passage_fingerprints))
+            for row_properties, passage_fingerprints in zip(
+                rows.column(PROPERTIES_FINGERPRINT).to_pylist(),
+                _split(passages.flatten().field("fingerprint").to_pylist(), counts),
+                strict=True,
+            )
+        ]
+        out = pa.table({CONTENT: to_arrow(from_bytes(content)), OBJECTS: pa.array(counts, pa.int32())})
+        return Computed(out, reasons, {"objects": int(sendable.sum())})
+
+    def delete(self, rows: pa.Table) -> None:
+        """Delete every object that these rows may have."""
+        held = rows.column(OBJECTS).to_numpy()
+        self._delete(from_arrow(rows.column(ROW_ID)), np.zeros(len(rows), dtype=np.int64), held)
+
+    def _delete(self, ids: npt.NDArray[np.uint64], first: Positions, end: Positions) -> None:
+        surplus = np.maximum(end - first, 0)
+        if surplus.any():
+            owner = np.repeat(np.arange(len(ids)), surplus)
+            self._index.delete(self._schema.name, object_ids(ids[owner], first[owner] + _ordinals(surplus)))
+
+    def _entries(
+        self, schema: pa.Schema, ids: npt.NDArray[np.uint64], counts: npt.NDArray[np.int32], content: pa.ChunkedArray | None = None
+    ) -> pa.Table:
+        known = {
+            CONTENT: pa.nulls(len(ids), HASH_TYPE) if content is None else content,
+            ROW_ID: to_arrow(ids),
+            INPUT: to_arrow(np.zeros_like(ids)),
+            STATE: pa.repeat(REJECTED, len(ids)),
+            REASON: pa.repeat(_SENDING, len(ids)),
+            ATTEMPTS: pa.repeat(pa.scalar(0, pa.int32()), len(ids)),
+            OBJECTS: pa.array(counts, pa.int32()),
+        }
+        return pa.table([known.get(f.name, pa.nulls(len(ids), f.type)) for f in schema], schema=schema)
+
+    def _objects(
+        self, rows: pa.Table, passages: pa.ListArray, properties: pa.StructArray, owner: Positions, ordinals: Positions
+    ) -> pa.Table:
+        flat = passages.flatten()
+        ids = from_arrow(rows.column(ROW_ID))[owner]
+        row_properties = rows.column(PROPERTIES_FINGERPRINT).to_pylist()
+        fingerprints = [
+            fingerprint("object", (passage, row_properties[row], self._generation.encode()))
+            for passage, row in zip(flat.field("fingerprint").to_pylist(), owner, strict=True)
+        ]
+        at = pa.array(owner)
+        columns = {
+            "id": to_arrow(object_ids(ids, ordinals)),
+            "row_id": to_arrow(ids),
+            "ordinal": pa.array(ordinals, pa.int32()),
+            "source_table": pa.repeat(self._table, len(owner)),
+            "source_key": source_keys(rows.column(PROPERTIES).combine_chunks(), self._key).take(at),
+            "text": flat.field("text"),
+            "fingerprint": to_arrow(from_bytes(fingerprints)),
+            "generation": pa.repeat(self._generation, len(owner)),
+        }
+        table = pa.table([columns[name] for name in OBJECT_COLUMNS.names], schema=OBJECT_COLUMNS)
+        return table.append_column("vector", flat.field("vector")).append_column("properties", properties.take(at))
+
+
+def collection_properties(spec: TableSpec, properties_type: pa.StructType) -> tuple[Property, ...]:
+    """Properties of a collection, from what a table declares and what its columns are."""
+    names = property_names([f.name for f in properties_type])
+    return tuple(Property(names[f.name], spec.properties[f.name].type or property_type(f.type)) for f in properties_type)
+
+
+def _ordinals(counts: Positions) -> Positions:
+    """0 … n-1 for each count, one after the other."""
+    ends = np.cumsum(counts)
+    return np.arange(int(counts.sum()), dtype=np.int64) - np.repeat(ends - counts, counts)
+
+
+def _split(items: Sequence[bytes], counts: Positions) -> list[Sequence[bytes]]:
+    ends = np.cumsum(counts)
+    return [items[end - count : end] for end, count in zip(ends, counts, strict=True)]

@@ -1,0 +1,381 @@
+"""The five stages put together for one table: where their tables live, what each is made with, and what follows it.
+
+No Dagster here: `defs/` and the CLI call `Pipeline.sync`, one stage of one table at a time. The outside world (sources, models, index)
+comes in through `Engines`, so that tests and other deployments replace it by the seam.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Literal, NamedTuple, get_args
+
+import pyarrow as pa
+
+from vector_assets.cleaned import stage as cleaned
+from vector_assets.embedded import stage as embedded
+from vector_assets.embedded.passages import PASSAGES_VERSION
+from vector_assets.engines import Engines
+from vector_assets.errors import InputPurgedError, PermanentError
+from vector_assets.indexed import stage as indexed
+from vector_assets.indexed.aliases import AliasMove, settle_alias
+from vector_assets.indexed.index import CollectionSchema, VectorIndex
+from vector_assets.models.generation import collection_name, embedding_generation, generation
+from vector_assets.models.registry import ModelVersion
+from vector_assets.raw import stage as raw
+from vector_assets.reconcile.lease import Lease, lease
+from vector_assets.reconcile.plan import RowSet
+from vector_assets.reconcile.stage_table import StageTable, View
+from vector_assets.reconcile.store import children, open_store
+from vector_assets.reconcile.sync import Approval, Brake, Limits, Outcome, Progress, Stage, delete_absent, reconcile
+from vector_assets.reconcile.upstream import Upstream
+from vector_assets.redacted import stage as redacted
+from vector_assets.settings import Settings
+from vector_assets.tables import TableRef, TableSpec
+
+StageName = Literal["raw_tables", "cleaned_frames", "redacted_text", "embeddings", "weaviate_collections"]
+STAGES: tuple[StageName, ...] = get_args(StageName)
+CHARACTERS_PER_TOKEN = 3.2  # English through WordPiece: 137 characters made 44 tokens (package descriptions); an estimate, not a bound
+
+
+@dataclass(frozen=True)
+class Run:
+    """Who is at work, and what that person or sensor allows."""
+
+    id: str
+    wait_seconds: float = 0  # for the lease
+    approval: Approval | None = None
+    progress: Callable[[Progress], None] = lambda _: None
+
+
+class Generations(NamedTuple):
+    """What names embeddings tables and collections of a table under one model."""
+
+    embeddings: str
+    collection: str
+
+
+@dataclass(frozen=True)
+class _Context:
+    """One stage run under way."""
+
+    ref: TableRef
+    spec: TableSpec
+    run: Run
+    lease: Lease
+    limits: Limits
+
+
+class Pipeline:
+    """Stages of every table of one sources.yaml. Thread-safe: tables may be synced side by side."""
+
+    def __init__(self, settings: Settings, engines: Engines | None = None) -> None:
+        self.settings = settings
+        self.engines = engines or Engines(settings)
+        self._slots = threading.Semaphore(settings.compute_slots)
+
+    def close(self) -> None:
+        """End worker processes and connections."""
+        self.engines.close()
+
+    # --- names and places ---
+
+    def discover(self) -> list[TableRef]:
+        """Every source table that sources.yaml speaks of, sorted. Raises SourceUnavailable."""
+        found = {
+            ref
+            for spec in self.settings.tables.tables
+            for catalog in self.settings.tables.catalogs
+            for ref in self.engines.source(catalog).tables(spec.table)
+            if spec.matches(ref)
+        }
+        return sorted(found)
+
+    def generations(self, spec: TableSpec, model: ModelVersion) -> Generations:
+        """The generations of a table's embeddings and collection under a model."""
+        sources = self.settings.tables
+        embeddings = embedding_generation(model.digest, spec.passages, dtype=embedded.VECTOR_DTYPE, passages_version=PASSAGES_VERSION)
+        properties = {name: prop.model_dump(mode="json") for name, prop in sources.properties_of(spec.collection).items()}
+        return Generations(embeddings, generation(embeddings, sources.collection(spec.collection), properties=properties))
+
+    def uri(self, stage: StageName, ref: TableRef, *folders: str) -> str:
+        """Where a stage table lives; raw and cleaned ones below the private root. `folders`: generation and incarnation."""
+        root = self.settings.private if stage in ("raw_tables", "cleaned_frames") else self.settings.storage
+        return "/".join([root, stage, *folders, ref.path]) + ".lance"
+
+    def published(self, stage: StageName, ref: TableRef, *folders: str) -> View | None:
+        """The published version of a stage table."""
+        return StageTable(self.uri(stage, ref, *folders), pa.schema([])).published()
+
+    def tables_of(self, collection: str) -> list[TableRef]:
+        """Tables whose redacted text is published and that feed a collection."""
+        store = open_store(self.settings.storage)
+        found = []
+        for catalog in children(store, "redacted_text"):
+            for schema in children(store, f"redacted_text/{catalog}"):
+                for table in children(store, f"redacted_text/{catalog}/{schema}"):
+                    view = StageTable(f"{self.settings.storage}/redacted_text/{catalog}/{schema}/{table}", pa.schema([])).published()
+                    if view is not None:
+                        found.append(TableRef.parse(view.state.desired["table"]))
+        return [ref for ref in found if any(spec.matches(ref) for spec in self.settings.tables.tables_of(collection))]
+
+    # --- the stages ---
+
+    def sync(self, stage: StageName, ref: TableRef, run: Run, model: ModelVersion | None = None) -> Outcome:
+        """Bring one stage of one table up to date and publish it. `model` defaults to the champion; a run passes the one it began with.
+
+        Raises what `reconcile` does; LeaseHeldError; ConfigurationError; PermanentError where the stage before is not published.
+        """
+        spec = self.settings.tables.spec_for(ref)
+        with self._context(ref, spec, run, computes=stage in ("cleaned_frames", "redacted_text", "embeddings")) as context:
+            match stage:
+                case "raw_tables":
+                    return self._raw(context)
+                case "cleaned_frames":
+                    return self._cleaned(context)
+                case "redacted_text":
+                    return self._redacted(context)
+                case "embeddings":
+                    return self._embeddings(context, model or self.engines.champion())
+                case "weaviate_collections":
+                    return self._collections(context, model or self.engines.champion())
+
+    @contextmanager
+    def _context(self, ref: TableRef, spec: TableSpec, run: Run, *, computes: bool) -> Iterator[_Context]:
+        settings = self.settings
+        with lease(settings.storage, ref, run.id, wait_seconds=run.wait_seconds) as held:
+            slot: AbstractContextManager[object] = self._slots if computes else nullcontext()
+            limits = Limits(
+                commit_rows=settings.commit_rows,
+                commit_seconds=settings.commit_seconds,
+                retention=timedelta(hours=settings.retention_hours),
+                brake=Brake(settings.delete_share, settings.delete_rows, run.approval),
+                compute=slot,
+                ensure=held.ensure,
+                progress=run.progress,
+            )
+            yield _Context(ref, spec, run, held, limits)
+
+    def _raw(self, context: _Context) -> Outcome:
+        ref, spec = context.ref, context.spec
+        source = self.engines.source(ref.catalog)
+        with source.open(ref, spec.columns, spec.key) as read:
+            purge = spec.private == "purge"
+            stage = raw.RawStage(
+                read.schema, spec.key, depends=self._private_versions(spec), purge=purge, keep_last=spec.on_reject == "keep_last"
+            )
+            table = self._table(context, stage, self.uri("raw_tables", ref))
+            rows = raw.RawInput(
+                read,
+                ref,
+                stage=stage,
+                known=lambda: _observed(table),
+                sequence=max(time.time_ns() // 1_000_000, _sequence(table) + 1),
+                secret=self.settings.secret_bytes() if self.settings.keyed_row_ids else None,
+                batch_rows=self.settings.batch_rows,
+            )
+            return reconcile(stage, rows, table, context.limits)
+
+    def _private_versions(self, spec: TableSpec) -> Mapping[str, str]:
+        """Stage versions that make raw values be fetched again when they change, since purging leaves none."""
+        if spec.private == "keep":
+            return {}
+        after = self._redacted_version(spec)
+        return {"redacted_text": after, "cleaned_frames": cleaned.cleaned_version(spec, {"redacted_text": after})}
+
+    def _redacted_version(self, spec: TableSpec) -> str:
+        return redacted.versions(spec, self.engines.redactor(spec.redaction), self.settings.secret_bytes).stage
+
+    def _cleaned(self, context: _Context) -> Outcome:
+        ref, spec = context.ref, context.spec
+        before = self._before("raw_tables", ref)
+        depends = {"redacted_text": self._redacted_version(spec)} if spec.private == "purge" else {}
+        types = {name: before.schema.field(name).type for name in cleaned.INPUT_COLUMNS}
+        stage = cleaned.CleanedStage(spec, types[cleaned.KEY], types[cleaned.VALUES], depends=depends)
+        rows = self._upstream(before, cleaned.INPUT_COLUMNS, needed=cleaned.VALUES)
+        with self._refetching(ref):
+            return reconcile(stage, rows, self._table(context, stage, self.uri("cleaned_frames", ref)), context.limits)
+
+    def _redacted(self, context: _Context) -> Outcome:
+        ref, spec = context.ref, context.spec
+        before = self._before("cleaned_frames", ref)
+        stage = redacted.RedactedStage(
+            ref,
+            spec,
+            before.schema.field(redacted.VALUES).type,
+            redactor=self.engines.redactor(spec.redaction),
+            secret=self.settings.secret_bytes,
+        )
+        rows = self._upstream(before, redacted.INPUT_COLUMNS, needed=redacted.VALUES)
+        with self._refetching(ref):
+            outcome = reconcile(stage, rows, self._table(context, stage, self.uri("redacted_text", ref)), context.limits)
+        if spec.private == "purge":
+            self._purge(context)
+        return replace(outcome, counts={**outcome.counts, "tokens_waiting": self.tokens_waiting(ref)})
+
+    def _purge(self, context: _Context) -> None:
+        """Remove source values once all three tables stand for the same rows and nothing unpublished needs them."""
+        ref = context.ref
+        views = {name: self.published(name, ref) for name in STAGES[:3]}
+        if None in views.values():
+            return
+        first, second, third = (view for view in views.values() if view is not None)
+        if second.state.desired["input"] != first.state.data_version or third.state.desired["input"] != second.state.data_version:
+            return
+        for name, view in zip(STAGES, (first, second), strict=False):
+            table = StageTable(self.uri(name, ref), pa.schema([]), epoch=context.lease.epoch)
+            if not view.state.purged and table.now().version == view.version:
+                context.lease.ensure()
+                table.purge([raw.VALUES])
+
+    def _embeddings(self, context: _Context, model: ModelVersion) -> Outcome:
+        ref, spec = context.ref, context.spec
+        names = self.generations(spec, model)
+        before = self._before("redacted_text", ref)
+        stage = embedded.EmbeddedStage(
+            encoder=self.engines.encoder(model),
+            dimension=model.dimension,
+            rule=spec.passages,
+            generation=names.embeddings,
+            properties_type=before.schema.field(embedded.PROPERTIES).type,
+            keep_last=spec.on_reject == "keep_last",
+        )
+        rows = self._upstream(before, embedded.INPUT_COLUMNS)
+        table = self._table(context, stage, self.uri("embeddings", ref, names.embeddings))
+        outcome = reconcile(stage, rows, table, context.limits)
+        for other in children(open_store(self.settings.storage), "embeddings"):
+            if other != names.embeddings:
+                older = StageTable(self.uri("embeddings", ref, other), stage.own, epoch=context.lease.epoch)
+                delete_absent(stage, older, rows.rows().ids, ensure=context.limits.ensure)
+        return replace(outcome, facts=_model_facts(model, names))
+
+    def _collections(self, context: _Context, model: ModelVersion) -> Outcome:
+        ref, spec = context.ref, context.spec
+        names = self.generations(spec, model)
+        before = self._before("embeddings", ref, names.embeddings)
+        properties_type = before.schema.field(indexed.PROPERTIES).type
+        schema = CollectionSchema(
+            name=collection_name(spec.collection, names.collection),
+            dimension=model.dimension,
+            spec=self.settings.tables.collection(spec.collection),
+            properties=indexed.collection_properties(spec, properties_type),
+            stamp=_stamp(model, names),
+        )
+        index = self.engines.index()
+        incarnation = index.ensure(schema)
+        stage = indexed.IndexedStage(
+            ref=ref, spec=spec, index=index, schema=schema, incarnation=incarnation, properties_type=properties_type
+        )
+        rows = self._upstream(before, indexed.INPUT_COLUMNS)
+        table = self._table(context, stage, self.uri("weaviate_collections", ref, names.collection, incarnation))
+        outcome = reconcile(stage, rows, table, context.limits)
+        self._delete_from_others(context, index, current=names.collection, wanted=rows.rows())
+        change = self.settle_alias(spec.collection)
+        facts = {**_model_facts(model, names), "collection": schema.name, "alias": f"{change.alias} → {change.after or 'nothing yet'}"}
+        return replace(outcome, facts=facts)
+
+    def _delete_from_others(self, context: _Context, index: VectorIndex, *, current: str, wanted: RowSet) -> None:
+        """Deletes reach collections of every other generation that this table was ever sent to."""
+        ref, spec = context.ref, context.spec
+        for other in children(open_store(self.settings.storage), "weaviate_collections"):
+            name = collection_name(spec.collection, other)
+            incarnation = index.incarnation(name) if other != current else None
+            schema = index.describe(name) if incarnation else None
+            if incarnation and schema:
+                stage = indexed.IndexedStage(
+                    ref=ref, spec=spec, index=index, schema=schema, incarnation=incarnation, properties_type=pa.struct([])
+                )
+                table = self._table(context, stage, self.uri("weaviate_collections", ref, other, incarnation))
+                delete_absent(stage, table, wanted.ids, ensure=context.limits.ensure)
+
+    def settle_alias(self, collection: str) -> AliasMove:
+        """Point a collection's alias to the champion's generation, if every table that feeds it is published there."""
+        champion = self.engines.champion()
+        index = self.engines.index()
+        sources = self.settings.tables
+        names = self.generations(sources.tables_of(collection)[0], champion)
+        name = collection_name(collection, names.collection)
+        incarnation = index.incarnation(name)
+        tables = self.tables_of(collection) if incarnation else []
+        published = {ref.key: self.published("weaviate_collections", ref, names.collection, str(incarnation)) is not None for ref in tables}
+        return settle_alias(index, alias=collection, name=name, published=published)
+
+    # --- what is waiting ---
+
+    def tokens_waiting(self, ref: TableRef) -> int:
+        """Tokens that the champion would have to encode for a table, estimated from characters; everything where there is no champion."""
+        view = self.published("redacted_text", ref)
+        if view is None:
+            return 0
+        rows, _, columns = view.content(redacted.CHARACTERS, redacted.TEXT_FINGERPRINT)
+        characters = columns.column(redacted.CHARACTERS).to_numpy()
+        done = self._embedded_texts(ref)
+        fresh = [text not in done for text in columns.column(redacted.TEXT_FINGERPRINT).to_pylist()]
+        return round(float(characters[fresh].sum()) / CHARACTERS_PER_TOKEN) if len(rows.ids) else 0
+
+    def _embedded_texts(self, ref: TableRef) -> set[bytes]:
+        champion = self.engines.champion_or_none()
+        if champion is None:
+            return set()
+        names = self.generations(self.settings.tables.spec_for(ref), champion)
+        view = self.published("embeddings", ref, names.embeddings)
+        return set(view.content(embedded.TEXT_FINGERPRINT)[2].column(0).to_pylist()) if view is not None else set()
+
+    # --- inside ---
+
+    def _table(self, context: _Context, stage: Stage, uri: str) -> StageTable:
+        return StageTable(uri, stage.own, epoch=context.lease.epoch)
+
+    def _before(self, stage: StageName, ref: TableRef, *folders: str) -> View:
+        view = self.published(stage, ref, *folders)
+        if view is None:
+            raise PermanentError(f"{stage} of {ref.key} is not published yet: materialize it first")
+        return view
+
+    def _upstream(self, view: View, columns: tuple[str, ...], *, needed: str | None = None) -> Upstream:
+        return Upstream(view, columns, batch_rows=self.settings.batch_rows, batch_bytes=self.settings.batch_bytes, needed=needed)
+
+    @contextmanager
+    def _refetching(self, ref: TableRef) -> Iterator[None]:
+        """Where values are needed that were purged (a stage table was lost), the private tables start over: they hold no only copy."""
+        try:
+            yield
+        except InputPurgedError as error:
+            for name in STAGES[:2]:
+                StageTable(self.uri(name, ref), pa.schema([])).drop()
+            raise InputPurgedError(
+                f"{ref.key}: source values that were purged are needed again; its raw_tables and cleaned_frames start over: sync it once more"
+            ) from error
+
+
+def _observed(table: StageTable) -> RowSet:
+    view = table.newest()
+    return view.observed if view is not None else RowSet.empty()
+
+
+def _sequence(table: StageTable) -> int:
+    view = table.published()
+    return view.state.sequence if view is not None else 0
+
+
+def _model_facts(model: ModelVersion, names: Generations) -> dict[str, str]:
+    return {
+        "model_version": model.version,
+        "model_digest": model.digest,
+        "embedding_generation": names.embeddings,
+        "generation": names.collection,
+    }
+
+
+def _stamp(model: ModelVersion, names: Generations) -> dict[str, str]:
+    return {
+        "generation": names.collection,
+        "model_uri": model.uri,
+        "model_digest": model.digest,
+        "model_version": model.version,
+        "query_prompt": model.query_prompt or "",
+    }

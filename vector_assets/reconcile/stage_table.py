@@ -1,0 +1,395 @@
+"""One stage of one table, as a Lance dataset: rows with their state, versions, and the tag `published`.
+
+A `StageTable` has two versions that matter: the *newest*, where work goes on, and the *published* one, which is all that anybody else
+reads. `View` is one version, held still. What a published version stands for is its `State`, stored in that version's metadata.
+
+Nothing here decides what to write; `sync.py` does. Whoever writes holds the table's lease: two stale Lance handles would silently
+overwrite each other, and a tag moves backwards without complaint.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vector_assets.errors import LeaseLostError, StorageError
+from vector_assets.fingerprint import HASH_TYPE, Hashes, data_version, from_arrow, to_arrow
+from vector_assets.reconcile.plan import Positions, RowSet
+
+if TYPE_CHECKING:
+    from lance import LanceDataset
+
+ROW_ID, INPUT, CONTENT = "row_id", "input", "content"
+STATE, REASON, ATTEMPTS, FIRST_SEEN, LAST_SEEN = "state", "reason", "attempts", "first_seen", "last_seen"
+OK, REJECTED = "ok", "rejected"
+_SEEN = pa.timestamp("us", "UTC")
+
+ROW_COLUMNS = pa.schema(
+    [
+        pa.field(ROW_ID, HASH_TYPE, nullable=False),
+        pa.field(INPUT, HASH_TYPE, nullable=False),  # fingerprint of what the row was made from
+        pa.field(CONTENT, HASH_TYPE),  # fingerprint of what the next stage depends on; NULL: there is nothing for it
+        pa.field(STATE, pa.string(), nullable=False),
+        pa.field(REASON, pa.string()),  # of a rejection; never holds a value of the row
+        pa.field(ATTEMPTS, pa.int32(), nullable=False),  # in a row that were rejected
+        pa.field(FIRST_SEEN, _SEEN),
+        pa.field(LAST_SEEN, _SEEN),
+    ]
+)
+"""What every stage knows of every row; a stage's own columns come behind."""
+
+PUBLISHED = "published"
+_WORK = "work"  # tags unpublished work while deletes are published around it
+_METADATA = "vector_assets"
+_FRAGMENT_ROWS = 1 << 16  # compaction leaves fragments of this size alone, so that its cost follows the change and not the table
+_SMALL_FRAGMENTS = 8  # compact when more than this many are smaller
+
+
+@dataclass(frozen=True)
+class State:
+    """What a published version stands for.
+
+    `desired` is all that was asked for (source version, stage version, generation, …): equal means there is nothing to do. `sequence`
+    grows with every look at the source (milliseconds, so that it grows across a wiped root too) and is handed down from stage to stage.
+    """
+
+    desired: Mapping[str, str] = field(default_factory=dict)
+    source_version: str = ""
+    sequence: int = 0
+    epoch: int = 0
+    data_version: str = ""
+    ok: int = 0
+    rejected: int = 0
+    stale: int = 0  # rejected rows that still show their last good content
+    published_at: str = ""
+    purged: bool = False  # source values other than keys are gone
+    dirty_since: str = ""  # when the oldest replaced or deleted row that Lance can still read was replaced
+
+    @property
+    def rows(self) -> int:
+        """Rows of the table in any state."""
+        return self.ok + self.rejected
+
+
+class RowCounts(NamedTuple):
+    """Rows of one version by state."""
+
+    ok: int
+    rejected: int
+    stale: int
+
+
+class View:
+    """One version of a stage table, held still."""
+
+    def __init__(self, dataset: LanceDataset) -> None:
+        self._dataset = dataset
+
+    @property
+    def version(self) -> int:
+        """The Lance version."""
+        return int(self._dataset.version)
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """Columns of this version."""
+        return self._dataset.schema
+
+    @cached_property
+    def state(self) -> State:
+        """The state in this version's metadata. Only the published version's is a statement about its rows."""
+        stored = self._dataset.metadata.get(_METADATA)
+        return State(**json.loads(stored)) if stored else State()
+
+    @cached_property
+    def observed(self) -> RowSet:
+        """(row_id, input fingerprint) of every row; positions count as in `take`."""
+        table = self._scan([ROW_ID, INPUT])
+        return RowSet(from_arrow(table.column(ROW_ID)), from_arrow(table.column(INPUT)))
+
+    def content(self, *columns: str) -> tuple[RowSet, Positions, pa.Table]:
+        """Rows that have content: (row_id, content fingerprint), their positions for `take`, and more columns of theirs."""
+        table = self._scan([ROW_ID, CONTENT, *columns])
+        positions = np.flatnonzero(np.asarray(table.column(CONTENT).is_valid())).astype(np.int64)
+        if len(positions) < len(table):
+            table = table.take(pa.array(positions))
+        return RowSet(from_arrow(table.column(ROW_ID)), from_arrow(table.column(CONTENT))), positions, table.select(columns)
+
+    def take(self, positions: Positions, columns: list[str] | None = None) -> pa.Table:
+        """Rows at these positions, in their order."""
+        with storage_errors("read", self._dataset.uri):
+            return self._dataset.take(positions, columns=columns)
+
+    def batches(self, columns: list[str], *, where: str | None = None, batch_rows: int = 8192) -> Iterator[pa.RecordBatch]:
+        """Every row, in bounded batches."""
+        with storage_errors("read", self._dataset.uri):
+            yield from self._dataset.to_batches(columns=columns, filter=where, batch_size=batch_rows)
+
+    def count(self, where: str | None = None) -> int:
+        """Rows, or rows that a Lance filter lets through."""
+        with storage_errors("read", self._dataset.uri):
+            return int(self._dataset.count_rows(where))
+
+    def counts(self) -> RowCounts:
+        """Rows by state."""
+        table = self._scan([STATE, CONTENT])
+        rejected = pc.equal(table.column(STATE), REJECTED)
+        total = int(pc.sum(rejected).as_py() or 0)
+        stale = int(pc.sum(pc.and_(rejected, table.column(CONTENT).is_valid())).as_py() or 0)
+        return RowCounts(len(table) - total, total, stale)
+
+    def data_version(self) -> str:
+        """Order-independent digest of the (row_id, content fingerprint) set."""
+        rows, _, _ = self.content()
+        return data_version(rows.ids, rows.fingerprints)
+
+    def _scan(self, columns: list[str]) -> pa.Table:
+        with storage_errors("read", self._dataset.uri):
+            return self._dataset.to_table(columns=columns)
+
+
+class StageTable:
+    """The dataset of one stage and table. `own` are the stage's columns behind `ROW_COLUMNS`; writers pass the lease's `epoch`."""
+
+    def __init__(self, uri: str, own: pa.Schema, *, epoch: int = 0) -> None:
+        self.uri = uri
+        self.schema = pa.schema([*ROW_COLUMNS, *own])
+        self._epoch = epoch
+
+    # --- reading ---
+
+    def published(self) -> View | None:
+        """What everybody else reads; None before the first publication."""
+        return self._view(PUBLISHED)
+
+    def newest(self) -> View | None:
+        """Where work goes on; None where there is no table yet."""
+        return self._view(None)
+
+    def _view(self, version: str | int | None) -> View | None:
+        import lance
+
+        try:
+            with storage_errors("open", self.uri):
+                return View(lance.dataset(self.uri, version=version))
+        except ValueError as error:  # Lance has one class for everything that is not there
+            if "not found" in str(error).lower():
+                return None
+            raise
+
+    # --- writing ---
+
+    def now(self) -> View:
+        """The newest version of a table that is known to be there. Raises StorageError where it has gone."""
+        view = self.newest()
+        if view is None:
+            raise StorageError(f"{self.uri} has gone while it was in use; check who else cleans that storage root")
+        return view
+
+    def open_for_writing(self) -> View:
+        """The newest version, made if there is none; unpublished work that a dead run had stepped around is brought back."""
+        view = self.newest()
+        if view is None:
+            self._write(pa.RecordBatchReader.from_batches(self.schema, []), mode="create")
+        elif (work := self._view(_WORK)) is not None:
+            self._resume(work)
+        return self.now()
+
+    def _resume(self, work: View) -> None:
+        with storage_errors("write", self.uri):
+            work._dataset.restore()  # noqa: SLF001
+            work._dataset.tags.delete(_WORK)  # noqa: SLF001
+
+    def restore(self, published: View) -> View:
+        """Make the published version the newest again, and the newest the published one."""
+        with storage_errors("write", self.uri):
+            published._dataset.restore()  # noqa: SLF001 - a view is this table's own
+        self._tag(published.state)
+        return self.now()
+
+    def reshape(self) -> None:
+        """Give the newest version the schema of now: what has the same name and a type that casts stays, the rest is NULL."""
+        view = self.now()
+        if view.schema.equals(self.schema):
+            return
+        batches = (_fit(batch, self.schema) for batch in view.batches([name for name in self.schema.names if name in view.schema.names]))
+        self._write(pa.RecordBatchReader.from_batches(self.schema, batches), mode="overwrite")
+
+    def append(self, rows: pa.Table) -> None:
+        """Add rows whose ids are not in the newest version. One commit."""
+        if len(rows):
+            self._write(rows.cast(self.schema), mode="append")
+
+    def merge(self, rows: pa.Table) -> None:
+        """Replace rows by id, adding those that are missing. One commit."""
+        if len(rows):
+            with storage_errors("write", self.uri):
+                merge = self.now()._dataset.merge_insert(ROW_ID).when_matched_update_all().when_not_matched_insert_all()  # noqa: SLF001
+                merge.execute(rows.cast(self.schema))
+
+    def delete(self, ids: Hashes) -> None:
+        """Delete rows by id. One commit."""
+        if len(ids):
+            with storage_errors("write", self.uri):
+                merge = self.now()._dataset.merge_insert(ROW_ID).when_matched_delete()  # noqa: SLF001
+                merge.execute(pa.table({ROW_ID: to_arrow(ids)}))
+
+    def purge(self, columns: list[str]) -> None:
+        """Set columns to NULL wherever they are not, leave no version that shows them, and keep what is published.
+
+        Only for a table whose newest version is the published one, and whose writers leave these columns non-NULL in every row they write
+        (a rejected row gets an empty struct): then all live rows move out of the fragments that hold values, and these go as a whole.
+        The cost follows the change.
+        """
+        view = self.now()
+        with storage_errors("write", self.uri):
+            view._dataset.update(dict.fromkeys(columns, "NULL"), where=" OR ".join(f"{column} IS NOT NULL" for column in columns))  # noqa: SLF001
+        self.compact()
+        self._tag(replace(view.state, purged=True))
+        self._clean(timedelta(0))
+
+    def publish(self, state: State) -> State:
+        """Point `published` to the newest version, which stands for `state` (its counts, data version and time are filled in here).
+
+        Raises LeaseLostError where a later epoch or a later look at the source is already published.
+        """
+        before = self.published()
+        if before is not None and (before.state.epoch, before.state.sequence) > (self._epoch, state.sequence):
+            raise LeaseLostError(f"{self.uri}: a later run has published already; this one stops")
+        complete = replace(
+            self._counted(state, self.now(), before),
+            epoch=self._epoch,
+            published_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        self._tag(complete)
+        return complete
+
+    def _counted(self, state: State, view: View, before: View | None) -> State:
+        dirty = before.state.dirty_since if before is not None else ""
+        if not dirty and any(fragment.num_deletions for fragment in view._dataset.get_fragments()):  # noqa: SLF001
+            dirty = datetime.now(UTC).isoformat(timespec="seconds")
+        return replace(state, data_version=view.data_version(), **view.counts()._asdict(), dirty_since=dirty)
+
+    def publish_deletes(self, ids: Hashes) -> None:
+        """Delete rows from the published version alone and publish that, while unpublished work stands in newer versions.
+
+        The work is tagged, the published version restored as the newest, relieved of the rows and published; then the work comes back.
+        A run that dies in between leaves the tag, and the next one brings the work back (`open_for_writing`).
+        """
+        work, published = self.now(), self.published()
+        if published is None or not len(ids):
+            return
+        with storage_errors("write", self.uri):
+            work._dataset.tags.create(_WORK, work.version)  # noqa: SLF001
+            published._dataset.restore()  # noqa: SLF001
+        self.delete(ids)
+        view = self.now()
+        self._tag(self._counted(view.state, view, published))
+        self._resume(work)
+
+    # --- housekeeping ---
+
+    def compact(self) -> None:
+        """Join small fragments once there are more than a few."""
+        dataset = self.now()._dataset  # noqa: SLF001
+        small = sum(1 for fragment in dataset.get_fragments() if fragment.count_rows() < _FRAGMENT_ROWS // 2)
+        if small > _SMALL_FRAGMENTS:
+            with storage_errors("write", self.uri):
+                dataset.optimize.compact_files(target_rows_per_fragment=_FRAGMENT_ROWS, materialize_deletions=True)
+
+    def tidy(self, retention: timedelta) -> None:
+        """Leave nothing readable that was replaced or deleted longer ago than the retention.
+
+        Lance keeps such rows in their fragments and in old versions. Fragments are rewritten after half of the retention and versions
+        removed after half of it, so both together keep within it. Only for a table whose newest version is the published one.
+        """
+        state = self.now().state
+        if state.dirty_since and datetime.fromisoformat(state.dirty_since) <= datetime.now(UTC) - retention / 2:
+            with storage_errors("write", self.uri):
+                self.now()._dataset.optimize.compact_files(  # noqa: SLF001
+                    target_rows_per_fragment=_FRAGMENT_ROWS, materialize_deletions=True, materialize_deletions_threshold=0.0
+                )
+            self._tag(replace(state, dirty_since=""))
+        self._clean(retention / 2)
+
+    def _clean(self, older_than: timedelta) -> None:
+        with storage_errors("write", self.uri):
+            self.now()._dataset.cleanup_old_versions(  # noqa: SLF001
+                older_than=older_than, delete_unverified=not older_than, error_if_tagged_old_versions=False
+            )
+
+    def drop(self) -> None:
+        """Remove the table, all versions of it. No error where there is none."""
+        import lance
+
+        if self.newest() is not None:
+            with storage_errors("remove", self.uri):
+                lance.LanceDataset.drop(self.uri)
+
+    # --- inside ---
+
+    def _tag(self, state: State) -> None:
+        self._note(state)
+        dataset = self.now()._dataset  # noqa: SLF001
+        with storage_errors("write", self.uri):
+            if PUBLISHED in dataset.tags.list():
+                dataset.tags.update(PUBLISHED, dataset.version)
+            else:
+                dataset.tags.create(PUBLISHED, dataset.version)
+
+    def _note(self, state: State) -> None:
+        with storage_errors("write", self.uri):
+            self.now()._dataset.update_metadata({_METADATA: json.dumps(asdict(state), sort_keys=True)})  # noqa: SLF001
+
+    def _write(self, rows: pa.Table | pa.RecordBatchReader, *, mode: str) -> None:
+        import lance
+
+        with storage_errors("write", self.uri):
+            lance.write_dataset(
+                rows,
+                self.uri,
+                mode=mode,
+                schema=self.schema,
+                max_rows_per_file=_FRAGMENT_ROWS,
+                transaction_properties={"epoch": str(self._epoch)},
+            )
+
+
+def _fit(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    columns = [_fit_column(batch.column(f.name) if f.name in batch.schema.names else None, f.type, len(batch)) for f in schema]
+    return pa.record_batch(columns, schema=schema)
+
+
+def _fit_column(column: pa.Array | None, kind: pa.DataType, rows: int) -> pa.Array:
+    if column is None:
+        return pa.nulls(rows, kind)
+    if column.type == kind:
+        return column
+    if pa.types.is_struct(kind) and pa.types.is_struct(column.type):
+        names = {f.name for f in column.type}
+        children = [_fit_column(pc.struct_field(column, f.name) if f.name in names else None, f.type, rows) for f in kind]
+        return pa.StructArray.from_arrays(children, fields=list(kind), mask=column.is_null())
+    try:
+        return column.cast(kind)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return pa.nulls(rows, kind)
+
+
+@contextmanager
+def storage_errors(doing: str, uri: str) -> Iterator[None]:
+    """Lance's OSError as StorageError: what was done, where, and the remedy; its text names files, never rows."""
+    try:
+        yield
+    except OSError as error:
+        full = "No space left" in str(error)
+        remedy = "free some space; what was published is untouched" if full else "check the storage root and its credentials"
+        raise StorageError(f"cannot {doing} {uri}: {'the disk is full' if full else str(error).splitlines()[0][:300]}; {remedy}") from error

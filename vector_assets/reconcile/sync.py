@@ -1,0 +1,476 @@
+"""The loop that every stage runs: plan, delete, compute only what differs, commit, audit, publish.
+
+A `Stage` says what a row becomes, an `Input` what there is to do it with; `reconcile` makes the stage's table equal to what the input
+asks for. A crash at any point loses at most one commit interval and the queues' depth: what was committed is observed by the next run.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vector_assets.errors import AuditError, DeleteBrakeError
+from vector_assets.fingerprint import Hashes, input_fingerprints, to_arrow
+from vector_assets.reconcile.overlap import overlap
+from vector_assets.reconcile.plan import Plan, Positions, RowSet, plan
+from vector_assets.reconcile.stage_table import (
+    ATTEMPTS,
+    CONTENT,
+    FIRST_SEEN,
+    INPUT,
+    LAST_SEEN,
+    OK,
+    REASON,
+    REJECTED,
+    ROW_COLUMNS,
+    ROW_ID,
+    STATE,
+    StageTable,
+    State,
+    View,
+)
+
+_log = logging.getLogger(__name__)
+_LOG_SECONDS = 10.0
+_CHUNK_ROWS = 10_000  # rows confirmed or deleted at a time
+
+
+# --- what a stage and its input are ------------------------------------------------------------------------------------------------------
+
+
+class Batch(NamedTuple):
+    """Input rows at some positions of the desired set, with the content fingerprints that they were read with."""
+
+    positions: Positions
+    rows: pa.Table
+    content: Hashes
+
+
+class Input(Protocol):
+    """What a stage is made from, at one version."""
+
+    @property
+    def version(self) -> str:
+        """The version of the input: equal means equal rows."""
+
+    @property
+    def source_version(self) -> str:
+        """The version of the source table behind it."""
+
+    @property
+    def sequence(self) -> int:
+        """When the source was looked at; never falls."""
+
+    def rows(self) -> RowSet:
+        """(row_id, content fingerprint) of every row there should be."""
+
+    def read(self, positions: Positions) -> Iterator[Batch]:
+        """The rows at these ascending positions, in bounded batches. A row that is no longer there is left out."""
+
+    def absent(self, rows: pa.Table) -> pa.BooleanArray:
+        """Whether these rows of the stage (columns row_id and key, where it has one) are truly gone from the input."""
+
+
+class Computed(NamedTuple):
+    """What a batch became: the stage's own columns with `content` (n rows), a reason for each rejected row, and counts to add up."""
+
+    rows: pa.Table
+    reasons: Sequence[str | None]
+    tally: Mapping[str, int] = {}
+
+
+class Stage(Protocol):
+    """What a row becomes."""
+
+    name: str
+    version: str  # 32 hex digits: everything that can change the output
+    own: pa.Schema  # columns of the stage behind ROW_COLUMNS
+    desired: Mapping[str, str]  # what else the published state must equal (generation, …)
+    keep_last: bool  # a rejected row keeps its last good content
+    purged: tuple[str, ...]  # struct columns whose values are purged later (StageTable.purge)
+    handle: tuple[str, ...]  # own columns that `delete` and `Input.absent` need of a row
+    restorable: bool  # whether going back to the published version undoes unpublished work
+
+    def prepare(self, table: StageTable, view: View, todo: Plan, source: Input) -> None:
+        """Before rows are written. Where it changes the table, the plan is made again."""
+
+    def compute(self, rows: pa.Table, previous: pa.Table) -> Computed:
+        """Compute rows. `previous` has a row for each of them: what stood here before, all NULL for a new row."""
+
+    def delete(self, rows: pa.Table) -> None:
+        """Rows (row_id and `handle`) that are about to be deleted from the table."""
+
+
+# --- what a run may do and what it says --------------------------------------------------------------------------------------------------
+
+
+class Approval(NamedTuple):
+    """A person's word that a plan may delete up to so many rows at this source version."""
+
+    source_version: str
+    deletes: int
+
+
+@dataclass(frozen=True)
+class Brake:
+    """Stops plans that delete more than `share` of a published table of more than `rows` rows, or all of any table."""
+
+    share: float = 0.3
+    rows: int = 100
+    approval: Approval | None = None
+
+    def check(self, stage: str, uri: str, source_version: str, deletes: int, published: int) -> None:
+        """Raises DeleteBrakeError with the approval to give."""
+        empties = deletes == published and published > 0
+        if not empties and (published <= self.rows or deletes <= self.share * published):
+            return
+        if self.approval is not None and self.approval.source_version == source_version and deletes <= self.approval.deletes:
+            return
+        raise DeleteBrakeError(
+            f"{stage} ({uri}): this would delete {deletes:,} of {published:,} published rows "
+            f"({deletes / published:.0%}; the limit is {self.share:.0%}). "
+            f"Nothing was changed. If it is right, sync this table with --approve-deletes {source_version}:{deletes}"
+        )
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a stage is."""
+
+    stage: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of a run, and what it may use."""
+
+    commit_rows: int = 32_768
+    commit_bytes: int = 64 << 20
+    commit_seconds: float = 30
+    retention: timedelta = timedelta(days=7)
+    brake: Brake = Brake()
+    compute: AbstractContextManager[object] = field(default_factory=nullcontext)  # entered for each batch: a share of the processor
+    ensure: Callable[[], None] = lambda: None  # raises where this run is no longer the writer
+    #: Blocking checks of the unpublished version; raises AuditError.
+    audit: Callable[[View], None] = lambda view: sound(view)  # noqa: PLW0108 - defined below
+    progress: Callable[[Progress], None] = lambda _: None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run of a stage did. Rows planned = computed + deleted; added, changed and deleted are what the next stage sees."""
+
+    stage: str
+    state: State
+    version: int  # of the Lance dataset at `uri`
+    uri: str
+    planned: int = 0
+    added: int = 0
+    changed: int = 0
+    deleted: int = 0
+    unchanged: int = 0
+    seconds: float = 0.0
+    counts: Mapping[str, int] = field(default_factory=dict)  # of the stage: encoded, reused, tokens, …
+    facts: Mapping[str, str] = field(default_factory=dict)  # what it was done with: model, generation, collection, …
+
+    @property
+    def rejected(self) -> int:
+        """Rows in the table that are rejected now."""
+        return self.state.rejected
+
+
+# --- the loop ----------------------------------------------------------------------------------------------------------------------------
+
+
+def reconcile(stage: Stage, source: Input, table: StageTable, limits: Limits) -> Outcome:
+    """Make a stage's table what its input asks for, and publish it.
+
+    Raises DeleteBrakeError before anything is changed, AuditError with the deletes published and the rest not, LeaseLostError, and
+    whatever the input and the stage raise.
+    """
+    started = time.monotonic()
+    wanted = State({"input": source.version, "stage": stage.version, **stage.desired}, source.source_version, source.sequence)
+    published = table.published()
+    limits.ensure()
+    if published is not None and _is_level(table, published) and published.state.desired == wanted.desired:
+        if not stage.purged:
+            table.tidy(limits.retention)
+        return _outcome(stage, table, started, {"unchanged": published.state.rows})
+    run = _Run(stage, source, table, limits)
+    base, todo = run.choose(table.open_for_writing(), published)
+    deleted = run.delete(published)
+    base, todo = run.ready(base, todo)
+    run.upsert(base, todo)
+    limits.ensure()
+    if not stage.purged:
+        table.compact()
+    limits.audit(table.now())
+    table.publish(wanted)
+    if not stage.purged:
+        table.tidy(limits.retention)
+    counts = {"planned": todo.upserts + deleted, "deleted": deleted, **run.tally.rows(todo.unchanged)}
+    return _outcome(stage, table, started, counts, run.tally.counts)
+
+
+def delete_absent(
+    stage: Stage,
+    table: StageTable,
+    wanted: Hashes,
+    *,
+    ensure: Callable[[], None],
+    absent: Callable[[pa.Table], pa.BooleanArray] | None = None,
+) -> int:
+    """Delete rows that are not wanted, and publish that on its own; nothing that follows may hold a delete back.
+
+    `absent` confirms each row. Used for tables of other generations too: deletes reach every one, upserts only the current one.
+    """
+    published, newest = table.published(), table.open_for_writing()
+    surplus = _surplus(newest, wanted, stage, absent)
+    ensure()
+    for chunk in _chunks(surplus):
+        stage.delete(newest.take(chunk, [ROW_ID, *stage.handle]))
+    ids = newest.observed.ids[surplus]
+    if published is None:
+        table.delete(ids)
+    elif newest.version == published.version:
+        if len(ids):
+            table.delete(ids)
+            table.publish(published.state)
+    else:
+        gone = _surplus(published, wanted, stage, absent)
+        table.publish_deletes(published.observed.ids[gone])
+        table.delete(ids)
+        return max(len(ids), len(gone))
+    return len(ids)
+
+
+def sound(view: View) -> None:
+    """The check that no stage goes without: every good row has content for the next stage, every rejected one a reason."""
+    broken = view.count(f"({STATE} = '{OK}' AND {CONTENT} IS NULL) OR ({STATE} = '{REJECTED}' AND {REASON} IS NULL)")
+    if broken:
+        raise AuditError(f"{broken} rows of version {view.version} have a state that contradicts their content: a bug, please report it")
+
+
+def _surplus(view: View, wanted: Hashes, stage: Stage, absent: Callable[[pa.Table], pa.BooleanArray] | None) -> Positions:
+    surplus = plan(RowSet(wanted, wanted), RowSet(view.observed.ids, view.observed.ids)).deletes
+    if absent is None:
+        return surplus
+    gone = [np.asarray(absent(view.take(chunk, [ROW_ID, *stage.handle]))) for chunk in _chunks(surplus)]
+    return surplus[np.concatenate(gone)] if gone else surplus
+
+
+def _chunks(positions: Positions) -> Iterator[Positions]:
+    for start in range(0, len(positions), _CHUNK_ROWS):
+        yield positions[start : start + _CHUNK_ROWS]
+
+
+def _is_level(table: StageTable, published: View) -> bool:
+    newest = table.newest()
+    return newest is not None and newest.version == published.version
+
+
+def _outcome(stage: Stage, table: StageTable, started: float, rows: Mapping[str, int], counts: Mapping[str, int] | None = None) -> Outcome:
+    view = table.published()
+    assert view is not None
+    outcome = Outcome(stage.name, view.state, view.version, table.uri, seconds=time.monotonic() - started, counts=counts or {})
+    return replace(outcome, **rows)
+
+
+class _Tally:
+    """Counts of a run."""
+
+    def __init__(self) -> None:
+        self.added = self.changed = self.same = 0
+        self.counts: dict[str, int] = {}
+
+    def add(self, rows: pa.Table, previous: pa.Table, counts: Mapping[str, int]) -> None:
+        now, before = rows.column(CONTENT), previous.column(CONTENT)
+        good = pc.equal(rows.column(STATE), OK)
+        self.added += _true(pc.and_(good, before.is_null()))
+        self.changed += _true(pc.and_(good, pc.not_equal(now, before)))
+        self.same += _true(pc.and_(good, pc.equal(now, before)))
+        for name, count in counts.items():
+            self.counts[name] = self.counts.get(name, 0) + count
+
+    def rows(self, untouched: int) -> dict[str, int]:
+        return {"added": self.added, "changed": self.changed, "unchanged": untouched + self.same}
+
+
+def _true(mask: pa.Array | pa.ChunkedArray) -> int:
+    return int(pc.sum(mask).as_py() or 0)
+
+
+class _Work(NamedTuple):
+    """A batch on its way: input rows, what stood there before, and which of them replace a row."""
+
+    batch: Batch
+    previous: pa.Table
+    replaces: npt.NDArray[np.bool_]
+
+
+class _Run:
+    """One reconciliation under way."""
+
+    def __init__(self, stage: Stage, source: Input, table: StageTable, limits: Limits) -> None:
+        self.stage, self.source, self.table, self.limits = stage, source, table, limits
+        rows = source.rows()
+        self.wanted = RowSet(rows.ids, input_fingerprints(rows.fingerprints, stage.version))
+        self.tally = _Tally()
+
+    def choose(self, newest: View, published: View | None) -> tuple[View, Plan]:
+        """Go on from the newest version, or from the published one where that needs less (a policy that was reverted)."""
+        todo = self._plan(newest)
+        if published is None or newest.version == published.version or not self.stage.restorable:
+            return newest, todo
+        if self._plan(published).upserts >= todo.upserts:
+            return newest, todo
+        restored = self.table.restore(published)
+        return restored, self._plan(restored)
+
+    def delete(self, published: View | None) -> int:
+        """Deletes, under the brake."""
+        if published is not None:
+            doomed = len(plan(self.wanted, published.observed).deletes)
+            self.limits.brake.check(self.stage.name, self.table.uri, self.source.source_version, doomed, len(published.observed.ids))
+        return delete_absent(self.stage, self.table, self.wanted.ids, ensure=self.limits.ensure, absent=self.source.absent)
+
+    def ready(self, base: View, todo: Plan) -> tuple[View, Plan]:
+        """The version that rows are written to, and what is left to do there."""
+        self.table.reshape()
+        base, todo = self._moved(base, todo)
+        self.stage.prepare(self.table, base, todo, self.source)
+        return self._moved(base, todo)
+
+    def _moved(self, base: View, todo: Plan) -> tuple[View, Plan]:
+        now = self.table.now()
+        return (base, todo) if now.version == base.version else (now, self._plan(now))
+
+    def upsert(self, base: View, todo: Plan) -> None:
+        """Compute and commit what differs."""
+        total = todo.upserts
+        if not total:
+            return
+        commits = _Commits(self.table, self.limits)
+        meter = _Meter(self.stage.name, total, self.limits.progress)
+
+        def compute(work: _Work) -> tuple[pa.Table, _Work]:
+            with self.limits.compute:
+                computed = self.stage.compute(work.batch.rows, work.previous)
+            rows = self._settle(work, computed)
+            self.tally.add(rows, work.previous, computed.tally)
+            meter.add(len(rows))
+            return rows, work
+
+        overlap(self._work(base, todo), compute, lambda done: commits.add(done[0], done[1].replaces))
+        commits.flush()
+
+    def _plan(self, view: View) -> Plan:
+        return plan(self.wanted, view.observed)
+
+    def _work(self, base: View, todo: Plan) -> Iterator[_Work]:
+        for batch in self.source.read(np.sort(np.concatenate([todo.inserts, todo.changes]))):
+            at = np.minimum(np.searchsorted(todo.changes, batch.positions), max(len(todo.changes) - 1, 0))
+            replaces = todo.changes[at] == batch.positions if len(todo.changes) else np.zeros(len(at), dtype=bool)
+            found = base.take(todo.previous[at[replaces]]) if replaces.any() else self.table.schema.empty_table()
+            spread = np.where(replaces, np.cumsum(replaces) - 1, 0)
+            yield _Work(batch, found.take(pa.array(spread, mask=~replaces)), replaces)
+
+    def _settle(self, work: _Work, computed: Computed) -> pa.Table:
+        """Rows as they are stored: rejected ones keep what stood there before, or nothing."""
+        batch, previous = work.batch, work.previous
+        count, now = len(batch.positions), pa.scalar(datetime.now(UTC), ROW_COLUMNS.field(LAST_SEEN).type)
+        rejected = pa.array([reason is not None for reason in computed.reasons], pa.bool_())
+        content = [CONTENT, *self.stage.own.names]
+        rows = _pick(computed.rows.select(content), previous.select(content), rejected, keep=self.stage.keep_last)
+        first = pc.if_else(rejected, pc.coalesce(previous.column(FIRST_SEEN), now), None)
+        attempts = pc.if_else(rejected, pc.add(pc.coalesce(previous.column(ATTEMPTS), pa.scalar(0, pa.int32())), 1), 0)
+        columns = {
+            ROW_ID: to_arrow(self.wanted.ids[batch.positions]),
+            INPUT: to_arrow(input_fingerprints(batch.content, self.stage.version)),
+            STATE: pc.if_else(rejected, REJECTED, OK),
+            REASON: pa.array(computed.reasons, pa.string()),
+            ATTEMPTS: attempts,
+            FIRST_SEEN: first,
+            LAST_SEEN: pc.if_else(rejected, now, None),
+            **{name: rows.column(name) for name in content},
+            **{name: _not_null(rows.column(name), count) for name in self.stage.purged},
+        }
+        return pa.table([columns[name] for name in self.table.schema.names], names=self.table.schema.names).cast(self.table.schema)
+
+
+def _pick(computed: pa.Table, previous: pa.Table, rejected: pa.BooleanArray, *, keep: bool) -> pa.Table:
+    if not rejected.true_count:
+        return computed
+    mask, count = np.asarray(rejected), len(rejected)
+    if not keep:
+        return computed.take(pa.array(np.arange(count), mask=mask))
+    both = pa.concat_tables([computed.cast(previous.schema), previous])
+    return both.take(pa.array(np.arange(count) + np.where(mask, count, 0)))
+
+
+def _not_null(column: pa.ChunkedArray, count: int) -> pa.ChunkedArray:
+    if not column.null_count:
+        return column
+    empty = pa.StructArray.from_arrays([pa.nulls(count, f.type) for f in column.type], fields=list(column.type))
+    at = np.arange(count) + np.where(np.asarray(column.is_null()), count, 0)
+    return pa.chunked_array([*column.chunks, empty]).take(pa.array(at))
+
+
+class _Commits:
+    """Rows gathered into commits: each holds at most so many rows, bytes and seconds of work."""
+
+    def __init__(self, table: StageTable, limits: Limits) -> None:
+        self._table, self._limits = table, limits
+        self._new: list[pa.Table] = []
+        self._replacing: list[pa.Table] = []
+        self._since = time.monotonic()
+
+    def add(self, rows: pa.Table, replaces: npt.NDArray[np.bool_]) -> None:
+        self._new.append(rows.filter(pa.array(~replaces)))
+        self._replacing.append(rows.filter(pa.array(replaces)))
+        waiting, limits = [*self._new, *self._replacing], self._limits
+        if (
+            sum(map(len, waiting)) >= limits.commit_rows
+            or sum(part.nbytes for part in waiting) >= limits.commit_bytes
+            or time.monotonic() - self._since >= limits.commit_seconds
+        ):
+            self.flush()
+
+    def flush(self) -> None:
+        self._limits.ensure()
+        for parts, commit in ((self._new, self._table.append), (self._replacing, self._table.merge)):
+            if parts:
+                commit(pa.concat_tables(parts))
+                parts.clear()
+        self._since = time.monotonic()
+
+
+class _Meter:
+    """Says how far a stage is: to whoever watches, and every ten seconds to the log."""
+
+    def __init__(self, stage: str, total: int, progress: Callable[[Progress], None]) -> None:
+        self._stage, self._total, self._progress = stage, total, progress
+        self._done = 0
+        self._started = self._logged = time.monotonic()
+
+    def add(self, rows: int) -> None:
+        self._done += rows
+        self._progress(Progress(self._stage, self._done, self._total))
+        now = time.monotonic()
+        if now - self._logged >= _LOG_SECONDS:
+            self._logged = now
+            rate = self._done / (now - self._started)
+            left = (self._total - self._done) / rate
+            _log.info("%s: %s of %s rows, %.0f rows/s, %.0f s left", self._stage, f"{self._done:,}", f"{self._total:,}", rate, left)
