@@ -25,6 +25,7 @@ HASH_TYPE = pa.binary(16)
 HASH_BYTES = 16
 
 _EPOCH_DATE = dt.date(1970, 1, 1)
+_NANOSECONDS = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
 
 
 # --- arrays of hashes ------------------------------------------------------------------------------------------------------------------
@@ -148,10 +149,6 @@ def _text(value: str) -> bytes:
     return value.encode("utf-8", "surrogatepass")
 
 
-def _nanoseconds(unit: str) -> int:
-    return {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}[unit]
-
-
 def encode_value(value: object) -> bytes:
     """One Python value as tag, length and bytes; equal values of one family encode alike, different values never do.
 
@@ -181,7 +178,7 @@ def _tagged(value: object) -> tuple[bytes, bytes]:  # noqa: C901 - one branch pe
         case dt.date():
             return b"D", b"%d" % (value - _EPOCH_DATE).days
         case dict():
-            return b"s", b"".join(_text(str(k)) + b"\0" + encode_value(v) for k, v in value.items())
+            return b"s", b"".join(encode_value(str(k)) + encode_value(v) for k, v in value.items())
         case list() | tuple():
             return b"l", b"".join(map(encode_value, value))
         case _:
@@ -194,11 +191,13 @@ def encode_column(column: pa.Array | pa.ChunkedArray) -> list[bytes]:
         column = column.combine_chunks()
     kind = column.type
     if pa.types.is_timestamp(kind):
-        return _encode_nanoseconds(column, b"Z" if kind.tz else b"S", kind.unit)
+        return _encode_integers(column, b"Z" if kind.tz else b"S", _NANOSECONDS[kind.unit])
     if pa.types.is_time(kind):
-        return _encode_nanoseconds(column, b"T", kind.unit)
+        return _encode_integers(column, b"T", _NANOSECONDS[kind.unit])
     if pa.types.is_duration(kind):
-        return _encode_nanoseconds(column, b"P", kind.unit)
+        return _encode_integers(column, b"P", _NANOSECONDS[kind.unit])
+    if pa.types.is_date32(kind):  # as integers: a source may hold dates that Python cannot
+        return _encode_integers(column, b"D", 1)
     if pa.types.is_nested(kind):
         return [encode_value(_plain(value)) for value in column.to_pylist()]
     return [encode_value(value) for value in column.to_pylist()]
@@ -217,8 +216,7 @@ def _plain(value: object) -> object:
     return value
 
 
-def _encode_nanoseconds(column: pa.Array, tag: bytes, unit: str) -> list[bytes]:
-    factor = _nanoseconds(unit)
+def _encode_integers(column: pa.Array, tag: bytes, factor: int) -> list[bytes]:
     integers = column.cast(pa.int32() if column.type.bit_width == 32 else pa.int64()).to_pylist()
     bodies = [None if value is None else b"%d" % (value * factor) for value in integers]
     return [encode_value(None) if body is None else tag + len(body).to_bytes(4, "little") + body for body in bodies]
@@ -229,11 +227,16 @@ def _encode_nanoseconds(column: pa.Array, tag: bytes, unit: str) -> list[bytes]:
 
 def row_ids(table: tuple[str, str, str], key: Sequence[pa.Array | pa.ChunkedArray], secret: bytes | None = None) -> Hashes:
     """Ids of rows: shape (n, 2). `table` is (catalog, schema, table); `key` holds one column per key column; `secret` makes ids of
-    personal keys unguessable (at most 64 bytes, fixed for the life of the data)."""
-    prefix = hashlib.blake2b(digest_size=HASH_BYTES, person=b"row_id", key=secret or b"")
+    personal keys unguessable (fixed for the life of the data)."""
+    prefix = hashlib.blake2b(digest_size=HASH_BYTES, person=b"row_id", key=_short(secret or b""))
     for name in table:
         prefix.update(encode_value(name))
     return _hash_rows(prefix, key)
+
+
+def _short(secret: bytes) -> bytes:
+    # BLAKE2b takes keys of at most 64 bytes; longer ones are hashed first, as in HMAC.
+    return secret if len(secret) <= hashlib.blake2b.MAX_KEY_SIZE else hashlib.blake2b(secret).digest()
 
 
 def column_fingerprints(kind: str, columns: Sequence[tuple[str, pa.Array | pa.ChunkedArray]]) -> Hashes:

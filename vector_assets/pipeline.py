@@ -27,6 +27,7 @@ from vector_assets.indexed.index import CollectionSchema, VectorIndex
 from vector_assets.models.generation import collection_name, embedding_generation, generation
 from vector_assets.models.registry import ModelVersion
 from vector_assets.raw import stage as raw
+from vector_assets.raw.source import TableRead
 from vector_assets.reconcile.lease import Lease, lease
 from vector_assets.reconcile.plan import RowSet
 from vector_assets.reconcile.stage_table import StageTable, View
@@ -50,6 +51,21 @@ class Run:
     wait_seconds: float = 0  # for the lease
     approval: Approval | None = None
     progress: Callable[[Progress], None] = lambda _: None
+
+
+class RawWork(NamedTuple):
+    """raw_tables of one table, ready to be reconciled or planned."""
+
+    stage: raw.RawStage
+    rows: raw.RawInput
+    table: StageTable
+
+
+class Waiting(NamedTuple):
+    """Texts to encode, and about how many tokens they have."""
+
+    texts: int
+    tokens: int
 
 
 class Generations(NamedTuple):
@@ -164,38 +180,49 @@ class Pipeline:
         ref, spec = context.ref, context.spec
         source = self.engines.source(ref.catalog)
         with source.open(ref, spec.columns, spec.key) as read:
-            purge = spec.private == "purge"
-            stage = raw.RawStage(
-                read.schema, spec.key, depends=self._private_versions(spec), purge=purge, keep_last=spec.on_reject == "keep_last"
-            )
-            table = self._table(context, stage, self.uri("raw_tables", ref))
-            rows = raw.RawInput(
-                read,
-                ref,
-                stage=stage,
-                known=lambda: _observed(table),
-                sequence=max(time.time_ns() // 1_000_000, _sequence(table) + 1),
-                secret=self.settings.secret_bytes() if self.settings.keyed_row_ids else None,
-                batch_rows=self.settings.batch_rows,
-            )
-            return reconcile(stage, rows, table, context.limits)
+            work = self.raw_work(ref, read, epoch=context.lease.epoch)
+            return reconcile(work.stage, work.rows, work.table, context.limits)
+
+    def raw_work(self, ref: TableRef, read: TableRead, *, epoch: int = 0) -> RawWork:
+        """What raw_tables is made with for one open read. Nothing is read or written yet."""
+        spec = self.settings.tables.spec_for(ref)
+        stage = raw.RawStage(
+            read.schema,
+            spec.key,
+            depends=self._private_versions(spec),
+            purge=spec.private == "purge",
+            keep_last=spec.on_reject == "keep_last",
+        )
+        table = StageTable(self.uri("raw_tables", ref), stage.own, epoch=epoch)
+        rows = raw.RawInput(
+            read,
+            ref,
+            stage=stage,
+            known=lambda: _observed(table),
+            sequence=max(time.time_ns() // 1_000_000, _sequence(table) + 1),
+            secret=self.settings.secret_bytes() if self.settings.keyed_row_ids else None,
+            batch_rows=self.settings.batch_rows,
+        )
+        return RawWork(stage, rows, table)
 
     def _private_versions(self, spec: TableSpec) -> Mapping[str, str]:
         """Stage versions that make raw values be fetched again when they change, since purging leaves none."""
-        if spec.private == "keep":
-            return {}
-        after = self._redacted_version(spec)
-        return {"redacted_text": after, "cleaned_frames": cleaned.cleaned_version(spec, {"redacted_text": after})}
+        depends = self.cleaned_depends(spec)
+        return {**depends, "cleaned_frames": cleaned.cleaned_version(spec, depends)} if depends else {}
 
-    def _redacted_version(self, spec: TableSpec) -> str:
+    def cleaned_depends(self, spec: TableSpec) -> Mapping[str, str]:
+        """Stage versions that are part of cleaned_frames' own: where values are purged, those that need them again when they change."""
+        return {"redacted_text": self.redacted_version(spec)} if spec.private == "purge" else {}
+
+    def redacted_version(self, spec: TableSpec) -> str:
+        """The stage version of redacted_text for a table. Raises ConfigurationError where a secret is needed and missing."""
         return redacted.versions(spec, self.engines.redactor(spec.redaction), self.settings.secret_bytes).stage
 
     def _cleaned(self, context: _Context) -> Outcome:
         ref, spec = context.ref, context.spec
         before = self._before("raw_tables", ref)
-        depends = {"redacted_text": self._redacted_version(spec)} if spec.private == "purge" else {}
         types = {name: before.schema.field(name).type for name in cleaned.INPUT_COLUMNS}
-        stage = cleaned.CleanedStage(spec, types[cleaned.KEY], types[cleaned.VALUES], depends=depends)
+        stage = cleaned.CleanedStage(spec, types[cleaned.KEY], types[cleaned.VALUES], depends=self.cleaned_depends(spec))
         rows = self._upstream(before, cleaned.INPUT_COLUMNS, needed=cleaned.VALUES)
         with self._refetching(ref):
             return reconcile(stage, rows, self._table(context, stage, self.uri("cleaned_frames", ref)), context.limits)
@@ -306,16 +333,33 @@ class Pipeline:
 
     # --- what is waiting ---
 
+    def current(self, stage: StageName, ref: TableRef, model: ModelVersion | None) -> StageTable | None:
+        """A stage table as it is under a model, to look at; None where there can be none: no model, or no collection yet."""
+        if stage not in ("embeddings", "weaviate_collections"):
+            return StageTable(self.uri(stage, ref), pa.schema([]))
+        if model is None:
+            return None
+        spec = self.settings.tables.spec_for(ref)
+        names = self.generations(spec, model)
+        if stage == "embeddings":
+            return StageTable(self.uri(stage, ref, names.embeddings), pa.schema([]))
+        incarnation = self.engines.index().incarnation(collection_name(spec.collection, names.collection))
+        return StageTable(self.uri(stage, ref, names.collection, incarnation), pa.schema([])) if incarnation else None
+
     def tokens_waiting(self, ref: TableRef) -> int:
         """Tokens that the champion would have to encode for a table, estimated from characters; everything where there is no champion."""
+        return self.waiting(ref).tokens
+
+    def waiting(self, ref: TableRef) -> Waiting:
+        """Published redacted texts of a table that the champion has not embedded yet; all of them where there is no champion."""
         view = self.published("redacted_text", ref)
         if view is None:
-            return 0
-        rows, _, columns = view.content(redacted.CHARACTERS, redacted.TEXT_FINGERPRINT)
-        characters = columns.column(redacted.CHARACTERS).to_numpy()
+            return Waiting(0, 0)
+        columns = view.content(redacted.CHARACTERS, redacted.TEXT_FINGERPRINT)[2]
         done = self._embedded_texts(ref)
-        fresh = [text not in done for text in columns.column(redacted.TEXT_FINGERPRINT).to_pylist()]
-        return round(float(characters[fresh].sum()) / CHARACTERS_PER_TOKEN) if len(rows.ids) else 0
+        fresh = pa.array([text not in done for text in columns.column(redacted.TEXT_FINGERPRINT).to_pylist()], pa.bool_())
+        characters = columns.column(redacted.CHARACTERS).filter(fresh).to_numpy()
+        return Waiting(len(characters), round(int(characters.sum()) / CHARACTERS_PER_TOKEN))
 
     def _embedded_texts(self, ref: TableRef) -> set[bytes]:
         champion = self.engines.champion_or_none()

@@ -211,7 +211,9 @@ class TableSpec(_Model):
 
     def matches(self, ref: TableRef) -> bool:
         """Whether this entry speaks of that table; `*`, `?` and `[…]` match within one part."""
-        patterns = map(unquote, self.table.split("."))
+        patterns = [*map(unquote, self.table.split("."))]
+        if not self.is_pattern:  # a name may hold an encoded `[`, which fnmatch would take for more
+            return [*ref] == patterns
         return all(fnmatch.fnmatchcase(name, pattern) for name, pattern in zip(ref, patterns, strict=True))
 
     @property

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -72,7 +73,8 @@ class CleanedStage:
         columns = {f.name: self._clean(f, column) for f, column in zip(values.type, values.flatten(), strict=True)}
         cleaned = pa.StructArray.from_arrays(list(columns.values()), fields=list(values.type))
         text = column_fingerprints("text", [(name, columns[name]) for name in self._text])
-        properties = column_fingerprints("properties", [(name, columns[name]) for name in self._properties])
+        named = [(name, columns[name]) for name in self._properties]
+        properties = column_fingerprints("properties", named) if named else np.zeros_like(text)
         parts = {TEXT_FINGERPRINT: to_arrow(text), PROPERTIES_FINGERPRINT: to_arrow(properties)}
         content = column_fingerprints("cleaned", list(parts.items()))
         out = pa.table({CONTENT: to_arrow(content), KEY: rows.column(KEY), VALUES: cleaned, **parts})

@@ -139,7 +139,7 @@ class SentenceTransformerEncoder:
         vectors = np.empty((len(texts), loaded.dimension), dtype=np.float32)
         lengths = [len(encoding.ids) for encoding in loaded.tokenizer.encode_batch_fast(texts)]
         workers = 1 if loaded.cuda else _cores()
-        with ThreadPoolExecutor(workers, "encode", initializer=_thread_for(cuda=loaded.cuda)) as pool:
+        with ThreadPoolExecutor(workers, "encode", initializer=None if loaded.cuda else _compute_alone) as pool:
             pending = [
                 (batch, pool.submit(self._forward, self._features([texts[index] for index in batch], task), task))
                 for batch in token_batches(lengths, budget=self._budget(sum(lengths), workers))
@@ -259,14 +259,10 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _thread_for(*, cuda: bool) -> _Initializer | None:
+def _compute_alone() -> None:
     import torch
 
-    return None if cuda else lambda: torch.set_num_threads(1)
-
-
-class _Initializer(Protocol):
-    def __call__(self) -> None: ...
+    torch.set_num_threads(1)
 
 
 def _well_formed(text: str) -> str:

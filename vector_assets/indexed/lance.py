@@ -3,7 +3,7 @@
     <root>/collections/<name>.lance      one Lance dataset per collection; schema, stamp and incarnation in its own metadata
     <root>/aliases/<alias>.json          {"collection": name}, replaced whole
 
-Vectors are kept in half precision, as the embeddings stage makes them. Any number of processes may write to a collection: every write is one
+Vectors are kept in half precision, as the embeddings stage makes them. Any number of processes may write to a collection: a write is one
 commit, conflicts are retried. The layout of a dataset is in `lance_layout.py`, asking in `lance_query.py`, compaction and retention in
 `lance_upkeep.py`.
 """
@@ -15,6 +15,7 @@ import datetime as dt
 import json
 import os
 import re
+import time
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -46,7 +47,8 @@ if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
 _NAME = re.compile(r"[A-Za-z][_0-9A-Za-z]{0,230}")
-_ATTEMPTS = 5  # on top of Lance's own ten per merge, for conflicts with a change of schema
+_ATTEMPTS = 20  # on top of Lance's own ten per merge, for conflicts that it does not resolve: a change of schema, a new index
+_BACKOFF_SECONDS = 0.01
 _STORED_ROWS = 16_384
 _SUFFIX = ".lance"
 
@@ -79,7 +81,7 @@ class LanceIndex:
             refuse_disagreement(stored, schema)
             known = {prop.name for prop in stored.properties}
             self._add_properties(schema.name, [prop for prop in schema.properties if prop.name not in known])
-            lance_upkeep.create_indices(dataset)
+            self._commit(schema.name, lance_upkeep.create_indices)
             self._visit(schema.name)
             return stored_incarnation(dataset)
 
@@ -257,13 +259,13 @@ class LanceIndex:
     def _create(self, schema: CollectionSchema) -> LanceDataset:
         import lance
 
-        empty = dataset_schema(schema).empty_table()
         try:
-            return lance.write_dataset(empty, self._uri(schema.name), mode="create", session=self._session)
-        except OSError as error:
-            if "already exists" not in str(error):
+            # write_dataset(mode="create") is not exclusive: of two at once, the second *replaces* the first. A commit without retries is.
+            lance.LanceDataset.commit(self._uri(schema.name), lance.LanceOperation.Overwrite(dataset_schema(schema), []), max_retries=0)
+        except OSError:
+            if self._find(schema.name) is None:
                 raise
-            return self._open(schema.name)  # made by somebody else this moment
+        return self._open(schema.name)  # ours, or that of somebody who was quicker
 
     def _add_properties(self, name: str, missing: list[Property]) -> None:
         def add(newest: LanceDataset) -> None:
@@ -277,11 +279,11 @@ class LanceIndex:
 
     def _commit(self, name: str, write: Callable[[LanceDataset], object]) -> None:
         """One write on the newest version, again on a newer one where another writer came first."""
-        from lance.commit import CommitConflictError
-
-        for _ in range(_ATTEMPTS):
-            with contextlib.suppress(CommitConflictError):
+        for attempt in range(_ATTEMPTS):
+            time.sleep(_BACKOFF_SECONDS * attempt)
+            with lance_upkeep.yielding() as result:
                 write(self._open(name))
+            if not result.yielded:
                 return
         raise IndexUnavailable(f"collection {name} is being written by too many others: nothing was lost, try again")
 
@@ -297,7 +299,7 @@ class LanceIndex:
         try:
             yield
         except (OSError, BaseError, ValueError, RuntimeError) as error:
-            if isinstance(error, ValueError | RuntimeError) and "LanceError" not in str(error):
+            if isinstance(error, ValueError | RuntimeError) and not re.search(r"LanceError|Not found:", str(error)):
                 raise
             raise IndexUnavailable(f"cannot {action} in {self._root}: {_reason(error)}") from None
 

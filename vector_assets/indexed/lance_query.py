@@ -7,6 +7,7 @@ ordered by id.
 from __future__ import annotations
 
 import datetime as dt
+import math
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
@@ -24,11 +25,9 @@ if TYPE_CHECKING:
     from lance import LanceDataset
 
 METRICS: Mapping[str, Literal["cosine", "dot", "l2"]] = {"cosine": "cosine", "dot": "dot", "l2-squared": "l2"}
-EXACT_ROWS = 50_000
-"""Up to this many rows that pass a filter are compared one by one (20–50 ms at 384 dimensions on 2 cores): approximate search under a
-selective filter loses neighbours."""
-
 ROWS_PER_PARTITION = 4096
+_PROBED_SHARE = 8  # one partition in eight: recall 1.0 at 400,000 clustered vectors
+_LEAST_PROBED = 16
 RRF_K = 60  # Cormack, Clarke & Büttcher, SIGIR 2009: reciprocal rank fusion, where 60 was best and hardly mattered
 _FUSED_DEPTH = 100
 _SPARE = 16
@@ -43,14 +42,23 @@ def search(dataset: LanceDataset, schema: CollectionSchema, query: Query, *, par
     Raises ConfigurationError for a condition that does not fit.
     """
     where = predicate([check_condition(condition, schema) for condition in query.where], exclude_row=query.exclude_row)
-    if partitions and query.where and dataset.count_rows(where) <= EXACT_ROWS:
-        partitions = 0
+    probes = _probes(dataset, partitions, where if query.where else None)
     depth = query.limit if query.text is None else max(_FUSED_DEPTH, 4 * query.limit)
-    semantic = _nearest(dataset, schema, query.vector, where=where, count=depth, partitions=partitions)
+    semantic = _nearest(dataset, schema, query.vector, where=where, count=depth, probes=probes)
     if query.text is None:
         return [_hit(row, row["score"], schema) for row in semantic]
     keywords = _keywords(dataset, schema, query.text, where=where, count=depth)
     return _fused((semantic, keywords), schema)[: query.limit]
+
+
+def _probes(dataset: LanceDataset, partitions: int, where: str | None) -> int:
+    """Partitions to look into; 0 without an index. Under a filter that few rows pass, so many more that as many candidates are met: at
+    400,000 × 384 and 1 % that is all of them, 18 ms and exact, where 16 partitions find 83 % and no index takes 240 ms."""
+    usual = min(partitions, max(_LEAST_PROBED, partitions // _PROBED_SHARE))
+    if where is None or usual == partitions:
+        return usual
+    passing = max(1, dataset.count_rows(where))
+    return min(partitions, math.ceil(usual * dataset.count_rows() / passing))
 
 
 # --- filters ---------------------------------------------------------------------------------------------------------------------------
@@ -98,16 +106,16 @@ _Row = dict[str, object]
 
 
 def _nearest(
-    dataset: LanceDataset, schema: CollectionSchema, vector: npt.NDArray[np.float32], *, where: str | None, count: int, partitions: int
+    dataset: LanceDataset, schema: CollectionSchema, vector: npt.NDArray[np.float32], *, where: str | None, count: int, probes: int
 ) -> list[_Row]:
     nearest: dict[str, object] = {
         "column": "vector",
         "q": np.asarray(vector, dtype=np.float32),
         "metric": METRICS[schema.spec.distance],
-        "use_index": partitions > 0,
+        "use_index": probes > 0,
     }
-    if partitions:
-        nearest["minimum_nprobes"] = max(16, partitions // 8)
+    if probes:
+        nearest["minimum_nprobes"] = probes
         if schema.spec.quantization != "none":
             nearest["refine_factor"] = 4  # candidates by the short codes, their order by the stored vectors
 

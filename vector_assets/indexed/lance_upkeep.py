@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -39,8 +40,8 @@ class Upkeep:
     reader_grace: dt.timedelta = dt.timedelta(minutes=10)
     """A version stays readable for this long after it was superseded."""
     fresh_fragments: int = 16
-    fresh_rows: int = 20_000
-    """Keyword search reads unindexed rows one by one: 20,000 cost 40 ms."""
+    fresh_rows: int = 10_000
+    """Keyword search reads unindexed rows one by one: 10,000 cost about 50 ms."""
     fragment_rows: int = 65_536
     small_fragments: int = 64
     vector_index_rows: int = 100_000
@@ -72,28 +73,36 @@ def keep_up(dataset: LanceDataset, schema: CollectionSchema, *, upkeep: Upkeep, 
     """Do what is due. A call with nothing due costs less than a millisecond."""
     fresh = _fresh(dataset)
     if len(fresh) >= upkeep.fresh_fragments or sum(fragment.rows for fragment in fresh) >= upkeep.fresh_rows:
-        with _yielding():
+        with yielding():
             _compact(dataset, upkeep)
             for name in (ID_INDEX, TEXT_INDEX, VECTOR_INDEX):
                 _extend_index(dataset, name)
             _train(dataset, schema, upkeep)
     if now - _moment(dataset, _UPKEPT_AT) >= upkeep.reader_grace:
-        with _yielding():
-            done = {_UPKEPT_AT: now.isoformat()}
-            if now - _moment(dataset, _PURGED_AT) >= upkeep.retention - 3 * upkeep.reader_grace:
-                _purge(dataset, upkeep)
-                done[_PURGED_AT] = now.isoformat()
+        with yielding():
+            dataset.update_config({_UPKEPT_AT: now.isoformat()})  # first: of two visitors that find it due, one loses here and goes
             _drop_versions(dataset, before=now - upkeep.reader_grace)
-            dataset.update_config(done)
+            _purge(dataset, upkeep, now)
+
+
+@dataclass
+class Yielded:
+    """Whether another writer was quicker."""
+
+    yielded: bool = False
 
 
 @contextlib.contextmanager
-def _yielding() -> Iterator[None]:
-    """Another writer was quicker: its work counts, ours is left for the next time."""
-    from lance.commit import CommitConflictError
-
-    with contextlib.suppress(CommitConflictError):
-        yield
+def yielding() -> Iterator[Yielded]:
+    """A commit that may lose against another writer's; nothing was written then, and the result says so."""
+    result = Yielded()
+    try:
+        yield result
+    except OSError as error:
+        # Most conflicts come as CommitConflictError, those of compaction and of config updates as a plain OSError.
+        if not re.search(r"commit conflict|incompatible transaction|concurrent writers", str(error), re.IGNORECASE):
+            raise
+        result.yielded = True
 
 
 # --- fragments and index segments ------------------------------------------------------------------------------------------------------
@@ -162,6 +171,7 @@ def _train(dataset: LanceDataset, schema: CollectionSchema, upkeep: Upkeep) -> N
         metric=METRICS[schema.spec.distance],
         replace=True,
         num_partitions=_partitions(rows),
+        **({"num_sub_vectors": schema.dimension // 16} if schema.spec.quantization == "pq" else {}),
     )
     dataset.update_config({_TRAINED_ROWS: str(rows)})
 
@@ -181,10 +191,13 @@ def _moment(dataset: LanceDataset, key: str) -> dt.datetime:
     return dt.datetime.fromisoformat(text) if text else dt.datetime.min.replace(tzinfo=dt.UTC)
 
 
-def _purge(dataset: LanceDataset, upkeep: Upkeep) -> None:
+def _purge(dataset: LanceDataset, upkeep: Upkeep, now: dt.datetime) -> None:
     # A row deleted just after a purge waits for the next one, and then for its version to go: both fit into the retention.
+    if now - _moment(dataset, _PURGED_AT) < upkeep.retention - 3 * upkeep.reader_grace:
+        return
     if any(fragment.num_deletions for fragment in dataset.get_fragments()):
         dataset.optimize.compact_files(target_rows_per_fragment=upkeep.fragment_rows, materialize_deletions_threshold=0.0)
+    dataset.update_config({_PURGED_AT: now.isoformat()})
 
 
 def _drop_versions(dataset: LanceDataset, *, before: dt.datetime) -> None:

@@ -68,9 +68,12 @@ def source_keys(properties: pa.StructArray, key: Sequence[str]) -> pa.StringArra
     """Key columns as one text that a person can type: parts percent-encoded, joined by `/`. A NULL is `~`, and so is a column that is not
     among the properties because its policy dropped it."""
     present = {field.name for field in properties.type}
-    columns = [_texts(properties.field(name)) if name in present else [None] * len(properties) for name in key]
-    rows = zip(*columns, strict=True)
-    return pa.array(["/".join(NULL_PART if part is None else encode_part(part) for part in row) for row in rows], pa.string())
+    rows: list[list[str]] = [[] for _ in range(len(properties))]
+    for name in key:
+        texts = _texts(properties.field(name)) if name in present else [None] * len(properties)
+        for row, text in zip(rows, texts, strict=True):
+            row.append(NULL_PART if text is None else encode_part(text))
+    return pa.array(map("/".join, rows), pa.string())
 
 
 # --- names -----------------------------------------------------------------------------------------------------------------------------
@@ -85,8 +88,8 @@ def property_name(column: str) -> str:
     """
     name = column
     if not _PLAIN_NAME.fullmatch(column) or len(column) > MAX_NAME:
-        readable = re.sub(r"[^_0-9A-Za-z]+", "_", column)[: MAX_NAME - 10]
-        name = f"{readable if _PLAIN_NAME.match(readable) else '_' + readable}_{text_fingerprint(column, 'property').hex()[:6]}"
+        readable = re.sub(r"[^0-9A-Za-z]+", "_", column).strip("_")[: MAX_NAME - 10] or "column"
+        name = f"{'_' * readable[0].isdigit()}{readable}_{text_fingerprint(column, 'property').hex()[:6]}"
     name = name[0].lower() + name[1:]
     return PREFIX + name if _is_reserved(name) else name
 

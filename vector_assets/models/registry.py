@@ -61,17 +61,18 @@ class Registry:
 
         Raises ModelError for an artifact that is unsafe or no model, StorageError where it cannot be copied.
         """
-        facts = artifact.facts(path)
+        entries, facts = artifact.manifest(path), artifact.facts(path)
         with store.locked(self.artifacts):
-            digest = store.put(path, self.artifacts)
-            registered = next((version for version in self.versions() if version.digest == digest), None)
+            folder = store.put(path, entries, store=self.artifacts)
+            registered = next((version for version in self.versions() if version.digest == folder.name), None)
             if registered is not None:
                 return registered
-            tags = {_DIGEST: digest, _DIMENSION: str(facts.dimension)} | ({_QUERY_PROMPT: facts.query_prompt} if facts.query_prompt else {})
+            tags = {_DIGEST: folder.name, _DIMENSION: str(facts.dimension)} | (
+                {_QUERY_PROMPT: facts.query_prompt} if facts.query_prompt else {}
+            )
             with self._answering() as client:
                 _create_model(client, self.model)
-                source = (self.artifacts / digest).as_uri()
-                made = client.create_model_version(self.model, source=source, tags=tags, description=description)
+                made = client.create_model_version(self.model, source=folder.as_uri(), tags=tags, description=description)
         return _version(made, ())
 
     def versions(self) -> list[ModelVersion]:

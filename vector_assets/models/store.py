@@ -6,7 +6,7 @@ import fcntl
 import json
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,14 +30,12 @@ def locked(store: Path) -> Iterator[None]:
         yield
 
 
-def put(path: Path, store: Path) -> str:
-    """Copy an artifact into the store, unless it is there intact, and return its digest. Call it under `locked`.
+def put(path: Path, entries: Mapping[str, str], *, store: Path) -> Path:
+    """Copy an artifact with this manifest into the store, unless it is there intact; returns its folder. Call it under `locked`.
 
-    Raises ModelError for an artifact that is unsafe or no model, StorageError where it cannot be written.
+    Raises ModelError where the artifact changed under the copy, StorageError where it cannot be written.
     """
-    entries = artifact.manifest(path)
-    digest = artifact.digest(entries)
-    folder = store / digest
+    folder = store / artifact.digest(entries)
     with _storing(store):
         if not _intact(folder, entries):
             copy = store / f".{uuid.uuid4().hex}"
@@ -45,19 +43,19 @@ def put(path: Path, store: Path) -> str:
                 for name in entries:
                     (copy / name).parent.mkdir(parents=True, exist_ok=True)
                     shutil.copyfile(path / name, copy / name)
-                artifact.check(copy, entries)  # also: the source did not change under the copy
+                artifact.check(copy, entries)
                 if folder.exists():
                     folder.rename(store / f".{uuid.uuid4().hex}.damaged")
                 copy.rename(folder)
             finally:
                 shutil.rmtree(copy, ignore_errors=True)
         partial = manifest_file(store / f".{uuid.uuid4().hex}")
-        partial.write_text(json.dumps(entries, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        partial.write_text(json.dumps(dict(entries), indent=2, sort_keys=True) + "\n", encoding="utf-8")
         partial.replace(manifest_file(folder))
-    return digest
+    return folder
 
 
-def _intact(folder: Path, entries: dict[str, str]) -> bool:
+def _intact(folder: Path, entries: Mapping[str, str]) -> bool:
     try:
         artifact.check(folder, entries)
     except ModelError:

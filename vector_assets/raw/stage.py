@@ -180,13 +180,17 @@ class _KeptKeys:
 
     def settle(self, scanned: Positions) -> None:
         """Count positions among rows with distinct keys from now on."""
-        self._positions = [np.searchsorted(scanned, part) for part in self._positions]
+        first = [np.isin(part, scanned) for part in self._positions]
+        self._keys = [keys.filter(pa.array(mask)) for keys, mask in zip(self._keys, first, strict=True)]
+        self._positions = [np.searchsorted(scanned, part[mask]) for part, mask in zip(self._positions, first, strict=True)]
 
     def keys_at(self, positions: Positions) -> pa.StructArray | None:
-        """The keys at these positions; None where they were too many to keep."""
+        """The keys at these positions; None where they were too many to keep, or the plan begins elsewhere than the scan expected."""
         if self._count > self._limit or not self._keys:
             return None
         wanted = np.isin(np.concatenate(self._positions), positions)
+        if np.count_nonzero(wanted) < len(positions):  # a restored version lacks rows that the newest one had
+            return None
         keys: pa.StructArray = pa.concat_arrays(self._keys).filter(pa.array(wanted))
         return keys
 

@@ -118,7 +118,8 @@ def _matches(left: Hashes, right: Hashes) -> tuple[Positions, Positions]:
     order, same = _sorted_neighbours(np.concatenate([left, right]))
     first, second = order[:-1][same], order[1:][same]
     in_left, in_right = np.minimum(first, second), np.maximum(first, second) - len(left)
-    if len(in_left) and (int(in_left.max()) >= len(left) or int(in_right.min()) < 0):
+    thrice = (same[1:] & same[:-1]).any()  # ties are in no particular order: left, right, left would make two good pairs
+    if thrice or (len(in_left) and (int(in_left.max()) >= len(left) or int(in_right.min()) < 0)):
         raise ValueError("an id occurs twice on one side")
     return in_left, in_right
 

@@ -207,6 +207,7 @@ class StageTable:
     def _resume(self, work: View) -> None:
         with storage_errors("write", self.uri):
             work._dataset.restore()  # noqa: SLF001
+        with storage_errors("write", self.uri):
             work._dataset.tags.delete(_WORK)  # noqa: SLF001
 
     def restore(self, published: View) -> View:
@@ -279,6 +280,11 @@ class StageTable:
             dirty = datetime.now(UTC).isoformat(timespec="seconds")
         return replace(state, data_version=view.data_version(), **view.counts()._asdict(), dirty_since=dirty)
 
+    def restate(self, source_version: str, sequence: int) -> None:
+        """Note that what is published stands for a later look at the source too, which had the same rows."""
+        view = self.now()
+        self._tag(replace(view.state, source_version=source_version, sequence=sequence, epoch=self._epoch))
+
     def publish_deletes(self, ids: Hashes) -> None:
         """Delete rows from the published version alone and publish that, while unpublished work stands in newer versions.
 
@@ -290,6 +296,7 @@ class StageTable:
             return
         with storage_errors("write", self.uri):
             work._dataset.tags.create(_WORK, work.version)  # noqa: SLF001
+        with storage_errors("write", self.uri):
             published._dataset.restore()  # noqa: SLF001
         self.delete(ids)
         view = self.now()

@@ -205,6 +205,8 @@ def reconcile(stage: Stage, source: Input, table: StageTable, limits: Limits) ->
     published = table.published()
     limits.ensure()
     if published is not None and _is_level(table, published) and published.state.desired == wanted.desired:
+        if published.state.source_version != wanted.source_version:
+            table.restate(wanted.source_version, wanted.sequence)
         if not stage.purged:
             table.tidy(limits.retention)
         return _outcome(stage, table, started, {"unchanged": published.state.rows})

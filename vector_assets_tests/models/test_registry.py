@@ -69,7 +69,7 @@ def test_no_champion_says_what_to_do(registry: Registry, artifact: Path) -> None
 
 
 def test_an_unknown_version_names_those_that_are_there(registry: Registry, make_artifact: Callable[[str], Path]) -> None:
-    with pytest.raises(ModelError, match="there are none.*models register"):
+    with pytest.raises(ModelError, match=r"there are none.*models register"):
         registry.promote("1")
     registry.register(make_artifact("one"))
     registry.register(make_artifact("two"))
@@ -153,6 +153,16 @@ def test_a_version_that_somebody_else_made_is_refused(registry: Registry, artifa
     with pytest.raises(ModelError, match="not made by `vector-assets models register`"):
         registry.champion()
     assert [version.version for version in registry.versions()] == ["1"]
+
+
+def test_what_is_unsafe_or_no_model_is_not_registered(registry: Registry, artifact: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="there is no model directory"):
+        registry.register(tmp_path / "nowhere")
+    (artifact / "pytorch_model.bin").write_bytes(b"a pickle")
+    with pytest.raises(ModelError, match=r"pytorch_model\.bin"):
+        registry.register(artifact)
+    assert registry.versions() == []
+    assert not registry.artifacts.exists()
 
 
 def test_a_full_store_says_so(home: Settings, artifact: Path) -> None:
