@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
+from datetime import timedelta
 from typing import TypeVar
 
 from vector_assets.embedded.encoder import Encoder
@@ -101,8 +102,9 @@ class Engines:
 
         def make() -> VectorIndex:
             from vector_assets.indexed.lance import LanceIndex
+            from vector_assets.indexed.lance_upkeep import Upkeep
 
-            return LanceIndex(self._settings.index)
+            return LanceIndex(self._settings.index, upkeep=Upkeep(retention=timedelta(hours=self._settings.retention_hours)))
 
         return self._once("index", "", make)
 

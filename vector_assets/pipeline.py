@@ -327,8 +327,10 @@ class Pipeline:
         names = self.generations(sources.tables_of(collection)[0], champion)
         name = collection_name(collection, names.collection)
         incarnation = index.incarnation(name)
-        tables = self.tables_of(collection) if incarnation else []
-        published = {ref.key: self.published("weaviate_collections", ref, names.collection, str(incarnation)) is not None for ref in tables}
+        published = {
+            ref.key: bool(incarnation) and self.published("weaviate_collections", ref, names.collection, str(incarnation)) is not None
+            for ref in self.tables_of(collection)
+        }
         return settle_alias(index, alias=collection, name=name, published=published)
 
     # --- what is waiting ---

@@ -94,8 +94,9 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     known = {f"{PREFIX}{name.upper()}" for name, field in Settings.model_fields.items() if field.validation_alias is None}
     for name in names:
         if name.startswith(PREFIX) and name.upper() not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            raise ConfigurationError(f"{name} is not a setting" + (f": did you mean {close[0]}?" if close else "; README lists them"))
+            # Without the prefix, which would make any two names alike.
+            close = difflib.get_close_matches(name.removeprefix(PREFIX), [known_name.removeprefix(PREFIX) for known_name in known], n=1)
+            raise ConfigurationError(f"{name} is not a setting" + (f": did you mean {PREFIX}{close[0]}?" if close else "; README lists them"))
     try:
         return Settings()
     except ValidationError as error:

@@ -111,8 +111,8 @@ class ColumnRules(_Model):
     """Row-local quality rules of one column; a row that breaks one is rejected with the rule's name, never with the value."""
 
     nullable: bool = True
-    min: float | None = None
-    max: float | None = None
+    min: float | None = Field(default=None, allow_inf_nan=False)
+    max: float | None = Field(default=None, allow_inf_nan=False)
     isin: tuple[str | int | float | bool, ...] | None = None
     regex: str | None = None
     min_length: int | None = Field(default=None, ge=0)

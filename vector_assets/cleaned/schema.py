@@ -147,7 +147,7 @@ def _fitting(name: str, kind: pa.DataType, family: _Kind, rules: ColumnRules) ->
 
     if rules.min is not None or rules.max is not None:
         require("min/max", "integer", "number")
-        yield from _bounds(name, family, rules)
+        yield from _bounds(family, rules)
     if rules.isin is not None:
         require("isin", "integer", "number", "string", "boolean")
         yield _membership(name, kind, family, rules.isin)
@@ -159,16 +159,13 @@ def _fitting(name: str, kind: pa.DataType, family: _Kind, rules: ColumnRules) ->
         yield from _lengths(rules.min_length, rules.max_length)
 
 
-def _bounds(name: str, family: _Kind, rules: ColumnRules) -> Iterator[_Rule]:
-    for limit in (rules.min, rules.max):
-        if limit is not None and math.isnan(limit):
-            raise ConfigurationError(f"quality: column {name!r} has NaN as min or max: write a number")
+def _bounds(family: _Kind, rules: ColumnRules) -> Iterator[_Rule]:
     if rules.min is not None:
         # Integers are compared with integers: as floats, 2^53 and 2^53 + 1 would be one.
-        low = math.ceil(rules.min) if family == "integer" and math.isfinite(rules.min) else rules.min
+        low = math.ceil(rules.min) if family == "integer" else rules.min
         yield _Rule(f"below the minimum of {_plain(rules.min)}", lambda values: values >= low)
     if rules.max is not None:
-        high = math.floor(rules.max) if family == "integer" and math.isfinite(rules.max) else rules.max
+        high = math.floor(rules.max) if family == "integer" else rules.max
         yield _Rule(f"above the maximum of {_plain(rules.max)}", lambda values: values <= high)
 
 

@@ -15,14 +15,16 @@ from vector_assets.cleaned.normalize import NORMALIZE_VERSION, normalize_column
 from vector_assets.cleaned.schema import RowRules
 from vector_assets.fingerprint import HASH_TYPE, column_fingerprints, to_arrow, version_of
 from vector_assets.reconcile.plan import Plan
-from vector_assets.reconcile.stage_table import CONTENT, StageTable, View
+from vector_assets.reconcile.stage_table import CONTENT, STATE, StageTable, View
 from vector_assets.reconcile.sync import Computed, Input
+from vector_assets.reconcile.upstream import values_gone
 from vector_assets.tables import TableSpec
 
 CLEANED_VERSION = 1  # bump when the same input gives another output
 KEY, VALUES = "key", "values"
 TEXT_FINGERPRINT, PROPERTIES_FINGERPRINT = "text_fingerprint", "properties_fingerprint"
-INPUT_COLUMNS = (KEY, VALUES)
+INPUT_COLUMNS = (KEY, VALUES, STATE)
+_GONE = "its last good values are gone, and today's rules were never applied to them"
 
 
 def cleaned_version(spec: TableSpec, depends: Mapping[str, str]) -> str:
@@ -78,7 +80,8 @@ class CleanedStage:
         parts = {TEXT_FINGERPRINT: to_arrow(text), PROPERTIES_FINGERPRINT: to_arrow(properties)}
         content = column_fingerprints("cleaned", list(parts.items()))
         out = pa.table({CONTENT: to_arrow(content), KEY: rows.column(KEY), VALUES: cleaned, **parts})
-        return Computed(out, self._rules.check(cleaned).to_pylist())
+        reasons = self._rules.check(cleaned).to_pylist()
+        return Computed(out, [_GONE if gone else reason for gone, reason in zip(values_gone(rows, VALUES), reasons, strict=True)])
 
     def delete(self, rows: pa.Table) -> None:
         """Nothing beside the rows."""

@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 _SAMPLE = "Ada Lovelace wrote to ada@example.org."
 
 
+class Remark(str):
+    """Found, usable, and worth a look."""
+
+    __slots__ = ()
+
+
 class Check(NamedTuple):
     """One question. `look` answers with what it found, or raises VectorAssetsError with the remedy."""
 
@@ -37,7 +43,7 @@ def doctor(context: typer.Context) -> None:
             try:
                 with stderr().status(Text(check.name)):
                     found = check.look()
-                mark, style = "✓", "green"
+                mark, style = ("!", "yellow") if isinstance(found, Remark) else ("✓", "green")
             except VectorAssetsError as error:
                 failed += 1
                 found, mark, style = str(error), "✗", "bold red"
@@ -59,8 +65,8 @@ def checks(pipeline: Pipeline) -> Iterator[Check]:
         yield Check("secret", lambda: _secret(settings, sources))
         yield from _source_checks(pipeline, sources)
     yield Check("model", lambda: _model(pipeline))
-    for root in dict.fromkeys((settings.storage, settings.private)):
-        yield Check("storage", lambda root=root: _writable(root))  # type: ignore[misc]  # mypy does not see the default
+    yield Check("storage", lambda: _writable(settings.storage))
+    yield Check("private storage", lambda: _writable(settings.private))
     yield Check("index", lambda: _index(pipeline))
     yield Check("dagster", lambda: _dagster(settings))
     if sources is not None:
@@ -151,7 +157,11 @@ def _index(pipeline: Pipeline) -> str:
 
 
 def _dagster(settings: Settings) -> str:
-    return str(settings.dagster_home)
+    from vector_assets.defs.instance import open_instance, prepare_home
+
+    kept = prepare_home(settings)
+    with open_instance(settings):
+        return Remark(kept) if kept else f"the instance in {settings.dagster_home} opens"
 
 
 def _redaction(pipeline: Pipeline, policy: str) -> str:

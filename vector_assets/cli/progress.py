@@ -75,5 +75,6 @@ class Display:
 
 
 def _rows(numbers: Numbers) -> str:
-    rows = ", ".join(f"{numbers[name]:,} {name}" for name in ("added", "changed", "deleted", "rejected") if numbers[name])
-    return rows or f"nothing to do, {numbers['unchanged']:,} rows as they were"
+    touched = [f"{numbers[name]:,} {name}" for name in ("added", "changed", "deleted") if numbers[name]]
+    rejected = [f"{numbers['rejected']:,} rejected"] if numbers["rejected"] else []
+    return ", ".join([*(touched or [f"nothing to do, {numbers['unchanged']:,} rows as they were"]), *rejected])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from vector_assets.cli.console import note, print_json, stdout
@@ -41,19 +40,21 @@ def list_rows(
     if as_json:
         print_json([row._asdict() for row in rows])
     elif rows:
-        stdout().print(_table(rows))
+        stdout().print(_lines(rows), soft_wrap=True, end="")
     for problem in found.problems.values():
         note(f"left out: {problem}")
     if not rows and not as_json:
         note("no row is rejected")
 
 
-def _table(rows: list[Rejected]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("table", "stage", "row", "reason", "attempts", "first seen", "last seen", "shows"):
-        table.add_column(name, overflow="fold")
-    for row in rows:
-        seen = [f"{time:%Y-%m-%d %H:%M}" if time else "" for time in (row.first_seen, row.last_seen)]
-        shows = "its last good content" if row.stale else "nothing"
-        table.add_row(Text(row.table), row.stage, row.row_id, Text(row.reason), str(row.attempts), *seen, shows)
-    return table
+def _lines(rows: list[Rejected]) -> Text:
+    text = Text()
+    for number, row in enumerate(rows):
+        if not number or rows[number - 1].table != row.table:
+            text.append(f"{row.table}\n", style="bold")
+        attempts = f"{row.attempts} attempts" if row.attempts != 1 else "1 attempt"
+        seen = " to ".join(f"{time:%Y-%m-%d %H:%M}" for time in (row.first_seen, row.last_seen) if time)
+        shows = "; searches still see its last good content" if row.stale else ""
+        text.append(f"  {row.stage:20}  {row.row_id}  {attempts}, {seen}\n")
+        text.append(f"  {'':20}  {row.reason}{shows}\n", style="dim")
+    return text

@@ -90,14 +90,13 @@ def searcher(engines: Engines) -> Searcher:
 
 
 def hit_table(hits: Sequence[Hit]) -> Table:
-    """Hits for people: score, table and key, the beginning of the text."""
+    """Hits for people: score, key, the beginning of the text, and the properties below it."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("score", justify="right", no_wrap=True)
     table.add_column("key", overflow="fold", max_width=24)
-    table.add_column("text", ratio=1)
-    table.add_column("properties", overflow="fold", max_width=40)
+    table.add_column("passage", ratio=1)
     for hit in hits:
         text = textwrap.shorten(hit.text, _SHOWN_CHARACTERS, placeholder=" …")
         properties = ", ".join(f"{name}={value}" for name, value in hit.properties.items() if value is not None)
-        table.add_row(f"{hit.score:.3f}", Text(hit.key), Text(text), Text(properties, style="dim"))
+        table.add_row(f"{hit.score:.3f}", Text(hit.key), Text.assemble(text, "\n", (f"{properties}\n", "dim")))
     return table

@@ -5,12 +5,13 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vector_assets.cli import results
-from vector_assets.cli.console import complain, print_json, stderr, stdout
+from vector_assets.cli.console import complain, note, print_json, stderr, stdout
 from vector_assets.cli.results import TableResult
 from vector_assets.cli.session import opened
 from vector_assets.errors import ConfigurationError, VectorAssetsError
@@ -18,10 +19,12 @@ from vector_assets.errors import ConfigurationError, VectorAssetsError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dagster import DagsterInstance
+
     from vector_assets.cli.progress import Display
     from vector_assets.cli.threads import Stop
     from vector_assets.pipeline import Pipeline
-    from vector_assets.reconcile.sync import Approval, Outcome, Progress
+    from vector_assets.reconcile.sync import Outcome, Progress
     from vector_assets.tables import TableRef
 
 _STOPPED = "stopped by Ctrl-C"
@@ -43,44 +46,57 @@ def sync(
     ] = None,
 ) -> None:
     """Bring tables up to date: all five stages of each, touching only what changed."""
-    approval = _approval(approve_deletes, tables)
     done: dict[str, TableResult] = {}
     with reported(done, as_json=as_json), opened(context) as pipeline:
         from vector_assets.cli.selection import find
+        from vector_assets.defs.run_tags import APPROVE_DELETES, parse_approval
 
+        if approve_deletes:
+            parse_approval(approve_deletes)
         found = find(pipeline, tables or ())
-        if approval is not None and len(found.tables) != 1:
-            raise ConfigurationError(f"--approve-deletes is for exactly one table, and this means {len(found.tables)}: name it whole")
-        sync_tables(pipeline, found.tables, done, approval=approval)
+        if approve_deletes and (not tables or len(found.tables) != 1):
+            raise ConfigurationError("--approve-deletes is for exactly one TABLE: name it, so that nothing else is let through")
+        sync_tables(pipeline, found.tables, done, tags={APPROVE_DELETES: approve_deletes} if approve_deletes else {})
         conclude(done, found.problems, as_json=as_json)
 
 
-def sync_tables(pipeline: Pipeline, tables: Sequence[TableRef], done: dict[str, TableResult], *, approval: Approval | None = None) -> None:
+def sync_tables(
+    pipeline: Pipeline, tables: Sequence[TableRef], done: dict[str, TableResult], *, tags: Mapping[str, str] | None = None
+) -> None:
     """Sync tables side by side, with progress on stderr; what each came to is put into `done` (partition key → result) as it happens.
 
-    Errors of a table are its result. Raises KeyboardInterrupt.
+    Each is a run of the Dagster instance. Errors of a table are its result. Raises KeyboardInterrupt, StorageError, ConfigurationError.
     """
     from vector_assets.cli.progress import Display
     from vector_assets.cli.threads import Stop, each
+    from vector_assets.defs.instance import open_instance, prepare_home
     from vector_assets.pipeline import STAGES
 
+    kept = prepare_home(pipeline.settings)
+    if kept:
+        note(kept)
     stop = Stop()
-    with Display(stderr(), len(tables), STAGES) as display:
-        run = _TableSync(pipeline, done, display, stop, approval)
+    with open_instance(pipeline.settings) as instance, Display(stderr(), len(tables), STAGES) as display:
+        run = _TableSync(instance, pipeline, done, display, stop, tags or {})
         each(tables, run.sync, at_once=pipeline.settings.tables_at_once, stop=stop)
 
 
+@dataclass(frozen=True)
 class _TableSync:
-    """Syncs one table after the other in each of several threads."""
+    """How one table is synced; several threads do so."""
 
-    def __init__(self, pipeline: Pipeline, done: dict[str, TableResult], display: Display, stop: Stop, approval: Approval | None) -> None:
-        self._pipeline, self._done, self._display, self._stop, self._approval = pipeline, done, display, stop, approval
+    instance: DagsterInstance
+    pipeline: Pipeline
+    done: dict[str, TableResult]
+    display: Display
+    stop: Stop
+    tags: Mapping[str, str]
 
     def sync(self, ref: TableRef) -> None:
-        result = self._done[ref.key] = TableResult()
-        self._display.begin(ref.key)
+        result = self.done[ref.key] = TableResult()
+        self.display.begin(ref.key)
         try:
-            self._stages(ref, result)
+            self._run(ref, result)
         except VectorAssetsError as error:
             result.error = str(error)
         except KeyboardInterrupt:
@@ -90,22 +106,21 @@ class _TableSync:
             traceback.print_exception(error)
             result.error = f"unexpected {type(error).__name__}: a bug, please report the traceback"
         finally:
-            self._display.end(ref.key, result)
+            self.display.end(ref.key, result)
 
-    def _stages(self, ref: TableRef, result: TableResult) -> None:
-        def at(progress: Progress) -> None:
-            self._display.at(ref.key, progress)
-            self._stop.check()
+    def _run(self, ref: TableRef, result: TableResult) -> None:
+        from vector_assets.defs.run import sync_table
+
+        def progress(done: Progress) -> None:
+            self.display.at(ref.key, done)
+            self.stop.check()
 
         def finished(outcome: Outcome) -> None:
             numbers = result.stages[outcome.stage] = results.of_outcome(outcome)
-            self._display.finished(ref.key, outcome.stage, numbers)
-            self._stop.check()
+            self.display.finished(ref.key, outcome.stage, numbers)
+            self.stop.check()
 
-        from vector_assets.pipeline import STAGES, Run
-
-        for stage in STAGES:
-            finished(self._pipeline.sync(stage, ref, Run("cli", approval=self._approval, progress=at)))
+        sync_table(self.instance, self.pipeline, ref, tags=self.tags, progress=progress, finished=finished, sleep=self.stop.sleep)
 
 
 # --- what came of it, for `plan` too -----------------------------------------------------------------------------------------------------
@@ -140,16 +155,3 @@ def conclude(
         complain(str(problem))
     if not answer["ok"]:
         raise typer.Exit(1)
-
-
-def _approval(typed: str | None, tables: Sequence[str] | None) -> Approval | None:
-    if typed is None:
-        return None
-    from vector_assets.reconcile.sync import Approval
-
-    version, _, count = typed.rpartition(":")
-    if not version or not count.isdecimal():
-        raise ConfigurationError(f"--approve-deletes {typed} is not VERSION:COUNT: copy it from the error that asked for it")
-    if not tables or len(tables) != 1:
-        raise ConfigurationError("--approve-deletes is for exactly one table: name it, so that nothing else is let through")
-    return Approval(version, int(count))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from typing import TypeVar
 
 from vector_assets.cli.console import note
@@ -21,43 +23,49 @@ class Stop:
         self._asked = threading.Event()
 
     def ask(self) -> None:
-        """Ask all work to end."""
+        """Ask all work to end; asked twice, end the process at once.
+
+        Nothing is waited for then: what is committed stays, and leases of a process that is gone are free.
+        """
+        if self._asked.is_set():
+            os._exit(_INTERRUPTED)
         self._asked.set()
+        note("stopping after the batches under way; Ctrl-C again stops at once (what is committed stays either way)")
 
     def check(self) -> None:
         """Raise KeyboardInterrupt, as it would be in the main thread, once somebody asked."""
         if self._asked.is_set():
             raise KeyboardInterrupt
 
+    def sleep(self, seconds: float) -> None:
+        """Wait, and raise KeyboardInterrupt as soon as somebody asks."""
+        self._asked.wait(seconds)
+        self.check()
+
 
 def each(items: Sequence[T], work: Callable[[T], None], *, at_once: int, stop: Stop) -> None:
-    """Do the work for each item, in threads. Raises KeyboardInterrupt when stopped, and what `work` raises."""
-    with ThreadPoolExecutor(max(1, min(at_once, len(items))), thread_name_prefix="table") as pool:
-        waiting = [pool.submit(_checked, work, item, stop) for item in items]
-        try:
-            done = wait(waiting, return_when=FIRST_EXCEPTION).done
-        except KeyboardInterrupt:
-            _end(waiting, stop)
-            raise
-        if any(future.exception() for future in done):
-            _end(waiting, stop)
-        for future in done:
-            future.result()
+    """Do the work for each item, in threads, and wait for all of it. Raises KeyboardInterrupt when stopped, and what `work` raises."""
 
+    def checked(item: T) -> None:
+        stop.check()
+        work(item)
 
-def _checked(work: Callable[[T], None], item: T, stop: Stop) -> None:
+    with _ctrl_c(stop), ThreadPoolExecutor(max(1, min(at_once, len(items))), thread_name_prefix="table") as pool:
+        futures = [pool.submit(checked, item) for item in items]
+        wait(futures)
     stop.check()
-    work(item)
+    for future in futures:
+        future.result()
 
 
-def _end(waiting: Sequence[Future[None]], stop: Stop) -> None:
-    stop.ask()
-    for future in waiting:
-        future.cancel()
-    running = [future for future in waiting if future.running()]
-    if running:
-        note("stopping after the batches under way; Ctrl-C again stops at once (what is committed stays either way)")
+@contextmanager
+def _ctrl_c(stop: Stop) -> Iterator[None]:
+    # A KeyboardInterrupt could hit the main thread anywhere, also where it hands out work; a handler of our own cannot.
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, lambda _signal, _frame: stop.ask())
     try:
-        wait(running)
-    except KeyboardInterrupt:
-        os._exit(_INTERRUPTED)  # threads and worker processes are not waited for; their leases are free as soon as this process is gone
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

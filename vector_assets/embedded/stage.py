@@ -119,7 +119,8 @@ class EmbeddedStage:
         vectors = self._encoder.encode([passage.text for passage in missing.values()])
         if vectors.shape != (len(missing), self._dimension):
             raise ValueError(f"the encoder gave an array of {vectors.shape}, not of {(len(missing), self._dimension)}")
-        return dict(zip(missing, vectors.astype(np.float16), strict=True))
+        with np.errstate(over="ignore"):  # what float16 cannot hold becomes infinite, and its row is rejected
+            return dict(zip(missing, vectors.astype(np.float16), strict=True))
 
     def _table(self, rows: pa.Table, passages: list[_Row], vectors: Mapping[bytes, npt.NDArray[np.float16]]) -> pa.Table:
         flat = [p for row in passages for p in row.passages]

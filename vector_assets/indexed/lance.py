@@ -81,6 +81,7 @@ class LanceIndex:
             refuse_disagreement(stored, schema)
             known = {prop.name for prop in stored.properties}
             self._add_properties(schema.name, [prop for prop in schema.properties if prop.name not in known])
+            refuse_disagreement(stored_schema(schema.name, self._open(schema.name)), schema)  # another may have added properties meanwhile
             self._commit(schema.name, lance_upkeep.create_indices)
             self._visit(schema.name)
             return stored_incarnation(dataset)
@@ -226,7 +227,7 @@ class LanceIndex:
         from lance import Session
 
         # Index pages and file metadata, shared by all collections; Lance's defaults go to gigabytes.
-        return Session(index_cache_size_bytes=512 << 20, metadata_cache_size_bytes=128 << 20)
+        return Session(index_cache_size_bytes=128 << 20, metadata_cache_size_bytes=32 << 20)
 
     @cached_property
     def _objects(self) -> ObjectStore:

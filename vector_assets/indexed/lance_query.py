@@ -57,8 +57,8 @@ def _probes(dataset: LanceDataset, partitions: int, where: str | None) -> int:
     usual = min(partitions, max(_LEAST_PROBED, partitions // _PROBED_SHARE))
     if where is None or usual == partitions:
         return usual
-    passing = max(1, dataset.count_rows(where))
-    return min(partitions, math.ceil(usual * dataset.count_rows() / passing))
+    passing = max(1, int(dataset.count_rows(where)))
+    return min(partitions, math.ceil(usual * int(dataset.count_rows()) / passing))
 
 
 # --- filters ---------------------------------------------------------------------------------------------------------------------------

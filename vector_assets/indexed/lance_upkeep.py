@@ -29,6 +29,7 @@ _UPKEPT_AT = "vector_assets.upkept_at"
 _PURGED_AT = "vector_assets.purged_at"
 _TRAINED_ROWS = "vector_assets.trained_rows"
 _GROWTH = 4
+_SEGMENT_ROWS = 1 << 18  # merging segments takes memory by their size (450 MB more at 1 M rows): larger ones are left as they are
 
 
 @dataclass(frozen=True)
@@ -148,10 +149,10 @@ def _extend_index(dataset: LanceDataset, name: str) -> None:
 
 
 def segments_to_merge(sizes: Sequence[int], added: int) -> int:
-    """How many of the newest segments to merge with what is added: those that are not much larger than all that comes behind them."""
+    """How many of the newest segments to merge with what is added: those not much larger than all that comes behind, up to a size."""
     total, count = added, 0
     for size in reversed(sizes):
-        if size > 2 * total:
+        if size > 2 * total or total + size > _SEGMENT_ROWS:
             break
         total += size
         count += 1

@@ -44,7 +44,6 @@ class IndexedStage:
     """Objects of one table in one collection, which exists."""
 
     name = "weaviate_collections"
-    keep_last = True
     purged: tuple[str, ...] = ()
     handle: tuple[str, ...] = (OBJECTS,)
     restorable = False
@@ -61,6 +60,7 @@ class IndexedStage:
         properties_type: pa.StructType,
     ) -> None:
         self._index, self._schema, self._table = index, schema, ref.key
+        self.keep_last = spec.on_reject == "keep_last"
         self._key = [name for name in spec.key if name in spec.shown]
         self._names = property_names([f.name for f in properties_type])
         self._generation = schema.stamp["generation"]
@@ -77,12 +77,12 @@ class IndexedStage:
         table.append(self._entries(table.schema, ids[todo.inserts], counts[todo.inserts]))
         if len(todo.changes):
             before = view.take(todo.previous, [OBJECTS, CONTENT])
-            grows = counts[todo.changes] > before.column(OBJECTS).to_numpy()
+            grows = counts[todo.changes] > _held(before)
             more = todo.changes[grows]
             table.merge(self._entries(table.schema, ids[more], counts[more], before.column(CONTENT).filter(pa.array(grows))))
 
     def compute(self, rows: pa.Table, previous: pa.Table) -> Computed:
-        """Send objects; delete those of passages that are no more."""
+        """Send objects; delete those of passages that are no more, and of refused rows that are to show nothing."""
         passages = rows.column(PASSAGES).combine_chunks()
         counts = np.asarray(pc.list_value_length(passages), dtype=np.int64)
         properties, refused = to_properties(rows.column(PROPERTIES).combine_chunks(), self._schema.properties, self._names)
@@ -96,7 +96,9 @@ class IndexedStage:
                 if object_id in failures:
                     reasons[row] = f"the index refused it: {failures[object_id]}"
         ids = from_arrow(rows.column(ROW_ID))
-        self._delete(ids, counts, pc.fill_null(previous.column(OBJECTS), 0).to_numpy())
+        held, refused_now = _held(previous), np.array([reason is not None for reason in reasons], dtype=bool)
+        shown = np.asarray(previous.column(CONTENT).is_valid()) & self.keep_last
+        self._delete(ids, np.where(refused_now, np.where(shown, held, 0), counts), np.maximum(held, counts))
         content = [
             fingerprint("indexed", (self._generation.encode(), row_properties, *passage_fingerprints))
             for row_properties, passage_fingerprints in zip(
@@ -110,8 +112,7 @@ class IndexedStage:
 
     def delete(self, rows: pa.Table) -> None:
         """Delete every object that these rows may have."""
-        held = rows.column(OBJECTS).to_numpy()
-        self._delete(from_arrow(rows.column(ROW_ID)), np.zeros(len(rows), dtype=np.int64), held)
+        self._delete(from_arrow(rows.column(ROW_ID)), np.zeros(len(rows), dtype=np.int64), _held(rows))
 
     def _delete(self, ids: npt.NDArray[np.uint64], first: Positions, end: Positions) -> None:
         surplus = np.maximum(end - first, 0)
@@ -162,6 +163,12 @@ def collection_properties(spec: TableSpec, properties_type: pa.StructType) -> tu
     """Properties of a collection, from what a table declares and what its columns are."""
     names = property_names([f.name for f in properties_type])
     return tuple(Property(names[f.name], spec.properties[f.name].type or property_type(f.type)) for f in properties_type)
+
+
+def _held(rows: pa.Table) -> Positions:
+    """How many objects of each row the index may hold; none of a refused row that shows nothing."""
+    held: Positions = pc.fill_null(rows.column(OBJECTS), 0).to_numpy().astype(np.int64)
+    return held
 
 
 def _ordinals(counts: Positions) -> Positions:

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from vector_assets.fingerprint import Hashes, from_arrow, input_fingerprints, row_ids, to_arrow, version_of
 from vector_assets.raw.source import DIGEST, TableRead
 from vector_assets.reconcile.plan import Lookup, Plan, Positions, RowSet, distinct
-from vector_assets.reconcile.stage_table import CONTENT, StageTable, View
+from vector_assets.reconcile.stage_table import CONTENT, ROW_ID, StageTable, View
 from vector_assets.reconcile.sync import Batch, Computed, Input
 from vector_assets.tables import TableRef
 
@@ -135,12 +135,14 @@ class RawInput:
                 yield self._batch(good[at[fresh]], batch.filter(pa.array(fresh)))
 
     def absent(self, rows: pa.Table) -> pa.BooleanArray:
-        """Rows whose key the source does not have any more. A row without a stored key never had content; the scan decides."""
-        key = rows.column(KEY).combine_chunks()
+        """Rows whose key the source does not have any more. A row without a stored key never had content; the scan decides, and so it does
+        for one whose key is another row today (key columns changed, a number became a text)."""
         absent = np.ones(len(rows), dtype=bool)
-        stored = np.asarray(key.is_valid())
-        if stored.any():
-            absent[stored] = ~np.asarray(self._read.present(key.filter(pa.array(stored))))
+        key = _cast(rows.column(KEY).combine_chunks(), self._stage.own.field(KEY).type)
+        if key is not None:
+            stored = np.asarray(key.is_valid()) & (self._ids(key) == from_arrow(rows.column(ROW_ID))).all(axis=1)
+            if stored.any():
+                absent[stored] = ~np.asarray(self._read.present(key.filter(pa.array(stored))))
         return pa.array(absent)
 
     def _ids(self, key: pa.StructArray) -> Hashes:
@@ -193,6 +195,16 @@ class _KeptKeys:
             return None
         keys: pa.StructArray = pa.concat_arrays(self._keys).filter(pa.array(wanted))
         return keys
+
+
+def _cast(key: pa.StructArray, kind: pa.StructType) -> pa.StructArray | None:
+    """Keys as today's key columns; None where those are others, or of a type that the keys do not fit."""
+    if [f.name for f in key.type] != [f.name for f in kind]:
+        return None
+    try:
+        return key.cast(kind)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return None
 
 
 def family(kind: pa.DataType) -> str:

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vector_assets.errors import AuditError, DeleteBrakeError
-from vector_assets.fingerprint import Hashes, input_fingerprints, to_arrow
+from vector_assets.fingerprint import Hashes, column_fingerprints, input_fingerprints, to_arrow
 from vector_assets.reconcile.overlap import overlap
 from vector_assets.reconcile.plan import Plan, Positions, RowSet, plan
 from vector_assets.reconcile.stage_table import (
@@ -210,7 +210,7 @@ def reconcile(stage: Stage, source: Input, table: StageTable, limits: Limits) ->
         if not stage.purged:
             table.tidy(limits.retention)
         return _outcome(stage, table, started, {"unchanged": published.state.rows})
-    run = _Run(stage, source, table, limits)
+    run = _Run(stage, source, table, limits, published)
     base, todo = run.choose(table.open_for_writing(), published)
     deleted = run.delete(published)
     base, todo = run.ready(base, todo)
@@ -238,6 +238,8 @@ def delete_absent(
 
     `absent` confirms each row. Used for tables of other generations too: deletes reach every one, upserts only the current one.
     """
+    if table.newest() is None:
+        return 0
     published, newest = table.published(), table.open_for_writing()
     surplus = _surplus(newest, wanted, stage, absent)
     ensure()
@@ -249,7 +251,7 @@ def delete_absent(
     elif newest.version == published.version:
         if len(ids):
             table.delete(ids)
-            table.publish(published.state)
+            table.publish(published.state.relieved)
     else:
         gone = _surplus(published, wanted, stage, absent)
         table.publish_deletes(published.observed.ids[gone])
@@ -325,8 +327,9 @@ class _Work(NamedTuple):
 class _Run:
     """One reconciliation under way."""
 
-    def __init__(self, stage: Stage, source: Input, table: StageTable, limits: Limits) -> None:
+    def __init__(self, stage: Stage, source: Input, table: StageTable, limits: Limits, published: View | None) -> None:
         self.stage, self.source, self.table, self.limits = stage, source, table, limits
+        self.restaged = published is None or published.state.desired.get("stage") != stage.version
         rows = source.rows()
         self.wanted = RowSet(rows.ids, input_fingerprints(rows.fingerprints, stage.version))
         self.tally = _Tally()
@@ -407,9 +410,18 @@ class _Run:
             FIRST_SEEN: first,
             LAST_SEEN: pc.if_else(rejected, now, None),
             **{name: rows.column(name) for name in content},
+            CONTENT: self._disowned(rows.column(CONTENT), rejected),
             **{name: _not_null(rows.column(name), count) for name in self.stage.purged},
         }
         return pa.table([columns[name] for name in self.table.schema.names], names=self.table.schema.names).cast(self.table.schema)
+
+    def _disowned(self, content: pa.ChunkedArray, rejected: pa.BooleanArray) -> pa.ChunkedArray:
+        """Last good content of rejected rows under a new version of a stage that purges: the next stage has nothing to compute it anew
+        from. It gets a fingerprint of its own, so that the row counts as changed both now and when the same content is good again."""
+        if not (self.stage.purged and self.restaged and rejected.true_count):
+            return content
+        kept = pc.and_(rejected, content.is_valid())
+        return pc.if_else(kept, to_arrow(column_fingerprints("stale", [(CONTENT, content)])), content)
 
 
 def _pick(computed: pa.Table, previous: pa.Table, rejected: pa.BooleanArray, *, keep: bool) -> pa.Table:

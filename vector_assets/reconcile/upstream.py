@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from vector_assets.errors import InputPurgedError
 from vector_assets.reconcile.plan import Positions, RowSet
-from vector_assets.reconcile.stage_table import OK, STATE, View
+from vector_assets.reconcile.stage_table import OK, REJECTED, STATE, View
 from vector_assets.reconcile.sync import Batch
 
 
@@ -59,3 +61,11 @@ class Upstream:
         gone = np.asarray(table.column(self._needed).is_null()) & (np.asarray(table.column(STATE).to_pylist()) == OK)
         if gone.any():
             raise InputPurgedError("source values that are needed again were purged")
+
+
+def values_gone(rows: pa.Table, column: str) -> npt.NDArray[np.bool_]:
+    """Which rows are rejected ones whose last good values were purged: there is nothing to compute them from. Good rows have a key."""
+    gone = np.asarray(pc.equal(rows.column(STATE), REJECTED))
+    for values in rows.column(column).combine_chunks().flatten():
+        gone &= np.asarray(values.is_null())
+    return gone

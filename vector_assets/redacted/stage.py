@@ -12,7 +12,6 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from vector_assets.fingerprint import (
     HASH_TYPE,
@@ -26,8 +25,9 @@ from vector_assets.fingerprint import (
     version_of,
 )
 from vector_assets.reconcile.plan import Plan
-from vector_assets.reconcile.stage_table import CONTENT, REJECTED, STATE, StageTable, View
+from vector_assets.reconcile.stage_table import CONTENT, STATE, StageTable, View
 from vector_assets.reconcile.sync import Computed, Input
+from vector_assets.reconcile.upstream import values_gone
 from vector_assets.redacted.analyzer import Redactor
 from vector_assets.redacted.policy import apply_policies, output_schema, policy_version
 from vector_assets.redacted.redact import compose
@@ -94,7 +94,7 @@ class RedactedStage:
 
     def compute(self, rows: pa.Table, previous: pa.Table) -> Computed:
         """Redact what differs from before, part by part."""
-        gone = np.asarray(pc.equal(rows.column(STATE), REJECTED)) & ~_any_value(rows.column(VALUES).combine_chunks())
+        gone = values_gone(rows, VALUES)
         reasons: list[str | None] = [_GONE if missing else None for missing in gone]
         text_input = input_fingerprints(from_arrow(rows.column(TEXT_FINGERPRINT)), self._versions.text)
         properties_input = input_fingerprints(from_arrow(rows.column(PROPERTIES_FINGERPRINT)), self._versions.properties)
@@ -161,14 +161,6 @@ def _differ(now: Hashes, previous: pa.Table, column: str) -> npt.NDArray[np.bool
         (now != from_arrow(before)).any(axis=1) | np.asarray(before.is_null()) | np.asarray(previous.column(CONTENT).is_null())
     )
     return differ
-
-
-def _any_value(values: pa.StructArray) -> npt.NDArray[np.bool_]:
-    """Whether a row has any value at all: good ones have a key, purged ones nothing."""
-    any_value = np.zeros(len(values), dtype=bool)
-    for column in values.flatten():
-        any_value |= np.asarray(column.is_valid())
-    return any_value
 
 
 def _refused(part: str, error: Exception) -> str:

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from vector_assets.errors import ConfigurationError, IndexConflict, IndexUnavailable
-from vector_assets.indexed.index import CollectionSchema, Property, Query
+from vector_assets.indexed.index import CollectionSchema, Condition, Property, Query
 from vector_assets.indexed.lance import LanceIndex
 from vector_assets.indexed.lance_upkeep import VECTOR_INDEX, Upkeep, segments_to_merge
 from vector_assets.tables import CollectionSpec
@@ -135,7 +135,7 @@ def test_upkeep_bounds_fragments_and_segments_and_changes_no_answer(
     tmp_path: Path, make_schema: Any, make_objects: Any, ids_of: Any
 ) -> None:
     schema = make_schema(name="Kept_1")
-    kept = LanceIndex(str(tmp_path / "kept"), upkeep=Upkeep(fresh_fragments=3, fragment_rows=200, small_fragments=6))
+    kept = LanceIndex(str(tmp_path / "kept"), upkeep=Upkeep(fresh_fragments=3, fragment_rows=200, small_fragments=6, vector_index_rows=150))
     plain = LanceIndex(str(tmp_path / "plain"), upkeep=Upkeep(fresh_fragments=10**9, fresh_rows=10**9))
     for index in (kept, plain):
         index.ensure(schema)
@@ -160,14 +160,17 @@ def test_upkeep_bounds_fragments_and_segments_and_changes_no_answer(
 
 
 @pytest.mark.parametrize("quantization", ["none", "rq", "sq", "pq", "bq"])
-def test_a_vector_index_appears_follows_and_finds(tmp_path: Path, make_schema: Any, make_objects: Any, quantization: str) -> None:
-    schema = make_schema(dimension=32, spec=CollectionSpec(quantization=quantization), properties=())
+def test_a_vector_index_appears_follows_and_finds(
+    tmp_path: Path, make_schema: Any, make_objects: Any, ids_of: Any, quantization: str
+) -> None:
+    schema = make_schema(dimension=32, spec=CollectionSpec(quantization=quantization), properties=(Property("votes", "int"),))
     index = LanceIndex(str(tmp_path), upkeep=Upkeep(fresh_fragments=2, vector_index_rows=1000))
     index.ensure(schema)
     vectors = clusters(1600, 32, 3)
     for start in range(0, 1600, 200):
         names = [f"n{i}" for i in range(start, start + 200)]
-        index.upsert(schema.name, make_objects(names, vectors[start : start + 200], schema=()))
+        votes = {"votes": [i % 20 for i in range(200)]}
+        index.upsert(schema.name, make_objects(names, vectors[start : start + 200], schema=schema.properties, properties=votes))
     assert any(entry.name == VECTOR_INDEX for entry in dataset_of(tmp_path, schema.name).describe_indices())
     stored = vectors.astype(np.float16).astype(np.float64)
     hits = 0
@@ -178,6 +181,9 @@ def test_a_vector_index_appears_follows_and_finds(tmp_path: Path, make_schema: A
         assert found[0].key == f"n{query}"
         hits += len(nearest & {hit.key for hit in found})
     assert hits >= 27
+    index.delete(schema.name, ids_of(make_objects(["n100"], [vectors[100]])))
+    few = index.search(schema.name, Query(stored[100].astype(np.float32), where=(Condition("votes", "=", 0),), limit=100))
+    assert {hit.key for hit in few} == {f"n{i}" for i in range(0, 1600, 20)} - {"n100"}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,46 @@
+"""Run tags that mean something here, and what they say. Tags reach every run, backfills included; run config does not.
+
+Which model a run works with is a tag too, but it is written as well as read: pin.py. No Dagster objects here: the command line reads an
+approval by the same rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from vector_assets.errors import ConfigurationError
+from vector_assets.reconcile.sync import Approval
+
+APPROVE_DELETES = "vector_assets/approve_deletes"
+MODEL_VERSION = "vector_assets/model_version"
+MODEL_DIGEST = "vector_assets/model_digest"
+GENERATION = "vector_assets/generation"
+PINNED_BY = "vector_assets/pinned_by"
+
+RESUMED = "dagster/is_resume_retry"
+_UNATTENDED = (
+    "dagster/sensor_name",
+    "dagster/schedule_name",
+    "dagster/backfill",
+    "dagster/auto_materialize",
+    "dagster/from_automation_condition",
+)
+
+
+def parse_approval(text: str) -> Approval:
+    """The approval that a delete-brake error asked for, `SOURCE_VERSION:COUNT`. Raises ConfigurationError for anything else."""
+    version, _, count = text.strip().rpartition(":")
+    if not version or not count.isdecimal():
+        raise ConfigurationError(f"{text!r} is not SOURCE_VERSION:COUNT: copy it from the error that asked for the approval")
+    return Approval(version, int(count))
+
+
+def approval(tags: Mapping[str, str]) -> Approval | None:
+    """What a run may delete beyond the brake. Raises ConfigurationError for a tag that cannot be read."""
+    text = tags.get(APPROVE_DELETES)
+    return None if text is None else parse_approval(text)
+
+
+def is_attended(tags: Mapping[str, str]) -> bool:
+    """Whether a person launched this run and waits for it; sensors, schedules and backfills come back by themselves."""
+    return not any(tag in tags for tag in _UNATTENDED)

@@ -1,0 +1,74 @@
+"""Sensors: one per catalog, which adds a partition for every table that sources.yaml speaks of. They launch nothing and remove nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+import dagster as dg
+
+from vector_assets.defs.partitions import TABLES
+from vector_assets.defs.resources import Platform
+from vector_assets.errors import ConfigurationError, TransientError
+from vector_assets.fingerprint import version_of
+from vector_assets.pipeline import Pipeline
+from vector_assets.settings import Settings
+from vector_assets.tables import TableRef
+
+INTERVAL_SECONDS = 30
+_SHOWN = 10
+
+
+def catalog_sensors(settings: Settings) -> list[dg.SensorDefinition]:
+    """A sensor per catalog of sources.yaml; one for all of them where that file cannot be read, so that the location loads and says why."""
+    try:
+        catalogs = sorted(settings.model_copy().tables.catalogs)
+    except ConfigurationError:
+        return [_sensor("catalogs", None)]
+    return [_sensor(sensor_name(catalog), catalog) for catalog in catalogs]
+
+
+def sensor_name(catalog: str) -> str:
+    """A name that Dagster takes; two catalogs never share one."""
+    safe = re.sub(r"[^A-Za-z0-9_]", "_", catalog)
+    return f"catalog_{safe}" if safe == catalog else f"catalog_{safe}_{version_of('sensor', catalog=catalog)[:6]}"
+
+
+def _sensor(name: str, catalog: str | None) -> dg.SensorDefinition:
+    of = f"catalog {catalog!r}" if catalog is not None else "every catalog (sources.yaml could not be read when this location was loaded)"
+
+    @dg.sensor(
+        name=name,
+        description=f"Adds a partition for each table of {of} that sources.yaml speaks of. It launches no runs and removes no partitions.",
+        minimum_interval_seconds=INTERVAL_SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+    )
+    def discover(context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]) -> dg.SensorResult | dg.SkipReason:
+        pipeline = platform.pipeline
+        try:
+            found = tables_of(pipeline, [catalog] if catalog is not None else pipeline.settings.tables.catalogs)
+        except TransientError as error:
+            return dg.SkipReason(f"{error}; looking again in {INTERVAL_SECONDS} s")
+        known = set(context.instance.get_dynamic_partitions(str(TABLES.name)))
+        new = [ref.key for ref in found if ref.key not in known]
+        if not new:
+            return dg.SkipReason(f"{len(found)} tables, all known")
+        shown = ", ".join(new[:_SHOWN]) + (", …" if len(new) > _SHOWN else "")
+        return dg.SensorResult(
+            dynamic_partitions_requests=[TABLES.build_add_request(new)],
+            skip_reason=dg.SkipReason(f"{len(found)} tables, {len(new)} of them new: {shown}"),
+        )
+
+    return discover
+
+
+def tables_of(pipeline: Pipeline, catalogs: Iterable[str]) -> Sequence[TableRef]:
+    """Tables of some catalogs that sources.yaml speaks of, sorted. Raises ConfigurationError, SourceUnavailable."""
+    found = {
+        ref
+        for catalog in catalogs
+        for spec in pipeline.settings.tables.tables
+        for ref in pipeline.engines.source(catalog).tables(spec.table)
+        if ref.catalog == catalog and spec.matches(ref)
+    }
+    return sorted(found)

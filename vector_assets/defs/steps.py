@@ -1,0 +1,71 @@
+"""What the step of an asset does: sync one stage of one table, and tell Dagster what came of it. What a stage does is in pipeline.py."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import dagster as dg
+import pyarrow as pa
+
+from vector_assets.defs.failures import as_verdicts
+from vector_assets.defs.metadata import outcome_metadata, summary
+from vector_assets.defs.pin import pinned_model
+from vector_assets.defs.resources import Platform
+from vector_assets.defs.run_tags import approval, is_attended
+from vector_assets.defs.turn import DAGSTER
+from vector_assets.pipeline import Run, StageName
+from vector_assets.reconcile.stage_table import StageTable
+from vector_assets.reconcile.sync import Outcome, Progress
+from vector_assets.tables import TableRef
+
+LOG_SECONDS = 10.0
+_NEEDS_MODEL: tuple[StageName, ...] = ("embeddings", "weaviate_collections")
+
+
+def sync_stage(context: dg.AssetExecutionContext, platform: Platform, stage: StageName) -> dg.MaterializeResult[None]:
+    """Sync a stage of the run's table. Raises StageFailure, RetryRequested, and bugs as they are."""
+    with as_verdicts(context, retries=platform.step_retries):
+        ref = TableRef.parse(context.partition_key)
+        tags, log = context.run.tags, _ProgressLog(context.log.info)
+
+        def progress(done: Progress) -> None:
+            log.at(done)
+            platform.progress(done)
+
+        run = Run(
+            context.run.run_id,
+            wait_seconds=platform.pipeline.settings.lease_wait_seconds if is_attended(tags) else 0,
+            approval=approval(tags),
+            progress=progress,
+        )
+        model = pinned_model(context, platform.pipeline, ref, required=stage in _NEEDS_MODEL)
+        with DAGSTER.outside():
+            outcome = platform.pipeline.sync(stage, ref, run, model)
+            metadata = outcome_metadata(outcome, _schema(outcome))
+            platform.finished(outcome)
+    context.log.info(summary(outcome))
+    return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(outcome.state.data_version))
+
+
+def _schema(outcome: Outcome) -> pa.Schema:
+    view = StageTable(outcome.uri, pa.schema([])).published()
+    return view.schema if view is not None else pa.schema([])
+
+
+class _ProgressLog:
+    """Says now and then how far a stage is, how fast, and how long it will take."""
+
+    def __init__(self, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
+        self._say, self._clock = say, clock
+        self._started = self._said = clock()
+
+    def at(self, progress: Progress) -> None:
+        now = self._clock()
+        if now - self._said < LOG_SECONDS:
+            return
+        self._said = now
+        rate = progress.done / (now - self._started)
+        left = f"{(progress.total - progress.done) / rate:.0f} s left" if rate else "no row done yet"
+        with DAGSTER.inside():
+            self._say(f"{progress.stage}: {progress.done:,} of {progress.total:,} rows, {rate:,.0f} rows/s, {left}")
