@@ -59,15 +59,7 @@ demo: install  ## the guided tour: sample lakehouse, sync, searches, an edit, an
 	@$(BIN)/python -m vector_assets.demo
 
 dev: install  ## Dagster's UI and daemon on this project
-	@set -e; \
-	home=$$($(BIN)/python -c 'from vector_assets.settings import load_settings; print(load_settings().dagster_home.absolute())'); \
-	mkdir -p "$$home"; \
-	if [[ ! -e $$home/dagster.yaml ]]; then \
-	  cp dagster.yaml "$$home/"; \
-	elif ! cmp -s dagster.yaml "$$home/dagster.yaml"; then \
-	  echo "note: $$home/dagster.yaml differs from ./dagster.yaml and is kept; delete it to take this project's" >&2; \
-	fi; \
-	DAGSTER_HOME="$$home" exec $(BIN)/dagster dev -w workspace.yaml
+	@home=$$($(BIN)/python -m vector_assets.defs.instance) && DAGSTER_HOME="$$home" exec $(BIN)/dagster dev -w workspace.yaml
 
 # --- check -----------------------------------------------------------------------------------------------------------------------------
 

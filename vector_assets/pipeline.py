@@ -394,7 +394,7 @@ class Pipeline:
             for name in STAGES[:2]:
                 StageTable(self.uri(name, ref), pa.schema([])).drop()
             raise InputPurgedError(
-                f"{ref.key}: source values that were purged are needed again; its raw_tables and cleaned_frames start over: sync it once more"
+                f"{ref.key}: source values that were purged are needed again; raw_tables and cleaned_frames start over: sync it once more"
             ) from error
 
 

@@ -36,10 +36,14 @@ class Settings(BaseSettings):
     secret: SecretStr | None = Field(default=None, description="Key of pseudonyms and of `hash` policies.")
     secret_file: Path | None = Field(default=None, description="File that holds the secret; `init` makes HOME/secret.")
     keyed_row_ids: bool = Field(default=False, description="Key row ids with the secret; fixed for the life of the data.")
-    dagster_home: Path | None = Field(default=None, validation_alias="DAGSTER_HOME")
-    mlflow_tracking_uri: str = Field(default="", validation_alias="MLFLOW_TRACKING_URI")
-    weaviate_url: str | None = Field(default=None, validation_alias="WEAVIATE_URL", description="Set: Weaviate is the index.")
-    weaviate_api_key: SecretStr | None = Field(default=None, validation_alias="WEAVIATE_API_KEY")
+    dagster_home: Path | None = Field(
+        default=None, validation_alias="DAGSTER_HOME", description="The Dagster instance of CLI, UI and daemon."
+    )
+    mlflow_tracking_uri: str = Field(default="", validation_alias="MLFLOW_TRACKING_URI", description="The model registry.")
+    weaviate_url: str | None = Field(
+        default=None, validation_alias="WEAVIATE_URL", description="Set: Weaviate is the index (not built into this version)."
+    )
+    weaviate_api_key: SecretStr | None = Field(default=None, validation_alias="WEAVIATE_API_KEY", description="Its API key.")
     model: str = Field(default="text-embedder", description="The registered model whose alias `champion` serves.")
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="Where the encoder runs.")
     delete_share: float = Field(default=0.3, ge=0, le=1, description="Delete brake: largest share of published rows deleted unasked.")
@@ -95,8 +99,10 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     for name in names:
         if name.startswith(PREFIX) and name.upper() not in known:
             # Without the prefix, which would make any two names alike.
-            close = difflib.get_close_matches(name.removeprefix(PREFIX), [known_name.removeprefix(PREFIX) for known_name in known], n=1)
-            raise ConfigurationError(f"{name} is not a setting" + (f": did you mean {PREFIX}{close[0]}?" if close else "; README lists them"))
+            close = difflib.get_close_matches(name.removeprefix(PREFIX), [full.removeprefix(PREFIX) for full in known], n=1)
+            raise ConfigurationError(
+                f"{name} is not a setting" + (f": did you mean {PREFIX}{close[0]}?" if close else "; README lists them")
+            )
     try:
         return Settings()
     except ValidationError as error:

@@ -345,7 +345,8 @@ def _expand(value: object, variables: Mapping[str, str], path: Path) -> object:
 
 
 def _first_problem(error: ValidationError) -> str:
-    problem = error.errors(include_url=False, include_input=False)[0]
+    # A name that does not exist comes first: it is the likely cause of one that is missing.
+    problem = min(error.errors(include_url=False, include_input=False), key=lambda problem: problem["type"] != "extra_forbidden")
     place = ".".join(str(part) for part in problem["loc"])
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":

@@ -76,7 +76,8 @@ class MemoryRead:
             self.source.on_read(kind, number)
             table = pa.Table.from_pylist(rows[start : start + size], schema=self.schema).combine_chunks()
             values = pa.StructArray.from_arrays([column.combine_chunks() for column in table.columns], fields=list(self.schema))
-            key = pa.StructArray.from_arrays([values.field(name) for name in self.key], fields=[self.schema.field(name) for name in self.key])
+            fields = [self.schema.field(name) for name in self.key]
+            key = pa.StructArray.from_arrays([values.field(name) for name in self.key], fields=fields)
             digest = to_arrow(column_fingerprints("test", list(zip(table.column_names, table.columns, strict=True))))
             if kind != "digests":
                 self.source.fetched += len(table)
@@ -93,7 +94,8 @@ class StubRedactor:
 
     def redact(self, texts: Sequence[str]) -> list[str | Exception]:
         self.seen += texts
-        return [ValueError(text) if self.failing and self.failing in text else text.replace("secret", f"<{self.version}>") for text in texts]
+        failing = self.failing
+        return [ValueError(text) if failing and failing in text else text.replace("secret", f"<{self.version}>") for text in texts]
 
     def close(self) -> None:
         pass
@@ -174,8 +176,8 @@ class MemoryIndex:
             self.made[name].objects.pop(object_id, None)
 
     def stored(self, name: str, source_table: str) -> Iterator[pa.RecordBatch]:
-        rows = [{k: row[k] for k in ("id", "row_id", "fingerprint")} for row in self.made[name].objects.values() if row["source_table"] == source_table]
-        yield pa.RecordBatch.from_pylist(rows)
+        objects = [row for row in self.made[name].objects.values() if row["source_table"] == source_table]
+        yield pa.RecordBatch.from_pylist([{k: row[k] for k in ("id", "row_id", "fingerprint")} for row in objects])
 
     def search(self, name: str, query: Query) -> list[Hit]:
         raise NotImplementedError

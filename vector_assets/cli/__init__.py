@@ -6,9 +6,12 @@ JSON that scripts read. Heavy libraries load inside commands, so that `--help` a
 
 from __future__ import annotations
 
+from vector_assets.arenas import bound_arenas
+
 
 def main() -> None:
     """The console script."""
+    bound_arenas()
     from vector_assets.cli.app import app
 
     app(prog_name="vector-assets")

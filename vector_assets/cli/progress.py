@@ -63,7 +63,7 @@ class Display:
         self._progress.remove_task(self._running.pop(key))
         self._progress.advance(self._all)
         if result.error:
-            self._progress.console.print(Text.assemble(("✗ ", "bold red"), f"{key}: failed, see below"), soft_wrap=True)
+            self._progress.console.print(Text.assemble(("✗ ", "bold red"), f"{key} {result.failure}"), soft_wrap=True)
         elif result.stages:
             last = result.stages[list(result.stages)[-1]]
             seconds = sum(numbers["seconds"] for numbers in result.stages.values())

@@ -37,6 +37,12 @@ class TableResult:
 
     stages: dict[str, Numbers] = field(default_factory=dict)
     error: str | None = None
+    stopped: bool = False  # by Ctrl-C, which is nobody's failure
+
+    @property
+    def failure(self) -> str:
+        """How it ended, where it did not end well."""
+        return "was stopped" if self.stopped else "failed, see below"
 
     def as_json(self) -> dict[str, object]:
         """The table's object."""

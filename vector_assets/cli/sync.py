@@ -100,7 +100,7 @@ class _TableSync:
         except VectorAssetsError as error:
             result.error = str(error)
         except KeyboardInterrupt:
-            result.error = _STOPPED
+            result.error, result.stopped = _STOPPED, True
             raise
         except Exception as error:  # noqa: BLE001 - the other tables go on; this is a bug, and its traceback is shown
             traceback.print_exception(error)

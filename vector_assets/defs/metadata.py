@@ -9,16 +9,9 @@ import pyarrow as pa
 
 from vector_assets.reconcile.sync import Outcome
 
-_RATED = {"encoded": "passages_encoded_per_second", "tokens": "tokens_per_second", "redacted": "texts_redacted_per_second"}
-_COUNTS = {
-    "encoded": "passages_encoded",
-    "reused": "passages_reused",
-    "passages": "passages",
-    "tokens": "tokens",
-    "tokens_waiting": "tokens_waiting",
-    "redacted": "texts_redacted",
-    "objects": "objects_sent",
-}
+_RATED = {"planned": "rows_per_second", "encoded": "passages_encoded_per_second", "tokens": "tokens_per_second"}
+_RATED_ROWS = 100  # below, a rate says how long a model takes to load
+_LABELS = {"encoded": "passages_encoded", "reused": "passages_reused", "redacted": "texts_redacted", "objects": "objects_sent"}
 _SHOWN_AT_ZERO = {
     "redacted_text": ("redacted", "tokens_waiting"),
     "embeddings": ("encoded", "reused", "tokens"),
@@ -32,6 +25,7 @@ Metadata = dict[str, dg.MetadataValue]
 def outcome_metadata(outcome: Outcome, schema: pa.Schema) -> Metadata:
     """Metadata of a materialization. `schema` is the stage table's."""
     state, seconds = outcome.state, round(outcome.seconds, 3)
+    rates = {"planned": outcome.planned, **outcome.counts} if outcome.planned >= _RATED_ROWS and seconds else {}
     counts = dict.fromkeys(_SHOWN_AT_ZERO.get(outcome.stage, ()), 0) | dict(outcome.counts)
     numbers: dict[str, int | float] = {
         "rows_planned": outcome.planned,
@@ -42,14 +36,12 @@ def outcome_metadata(outcome: Outcome, schema: pa.Schema) -> Metadata:
         "rows_rejected": outcome.rejected,
         "rows_stale": state.stale,
         "seconds": seconds,
-        **{_COUNTS.get(name, name): count for name, count in counts.items()},
-        **{label: round(counts[name] / seconds, 1) for name, label in _RATED.items() if counts.get(name) and seconds},
+        **{_LABELS.get(name, name): count for name, count in counts.items()},
+        **{label: round(rates[name] / seconds, 1) for name, label in _RATED.items() if rates.get(name)},
         "table_version": outcome.version,
         "dagster/row_count": state.rows,
         "dagster/partition_row_count": state.rows,
     }
-    if outcome.planned and seconds:
-        numbers["rows_per_second"] = round(outcome.planned / seconds, 1)
     names = {"source_version": state.source_version, **outcome.facts, "table_uri": outcome.uri, "dagster/uri": outcome.uri}
     return {
         **{label: _number(number) for label, number in numbers.items()},
@@ -66,7 +58,8 @@ def column_schema(schema: pa.Schema) -> dg.TableSchema:
 def summary(outcome: Outcome) -> str:
     """One line for the log."""
     rows = {name: getattr(outcome, name) for name in ("added", "changed", "deleted", "unchanged", "rejected")}
-    return f"{outcome.stage}: " + ", ".join(f"{count:,} {name}" for name, count in rows.items() if count) + f" in {outcome.seconds:.1f} s"
+    said = ", ".join(f"{count:,} {name}" for name, count in rows.items() if count) or "no rows"
+    return f"{outcome.stage}: {said} in {outcome.seconds:.1f} s"
 
 
 def _number(number: float) -> dg.MetadataValue:

@@ -29,7 +29,7 @@ def main() -> int:
     except KeyboardInterrupt:
         note("stopped; run it again to go on from here")
         return 130
-    for reason in failed.reasons if failed else ():
+    for reason in failed:
         complain(reason)
     return 1 if failed else 0
 

@@ -57,14 +57,8 @@ class Search(NamedTuple):
         return shlex.join(["vector-assets", "search", *words, *(["--like", self.like] if self.like else [])])
 
 
-class Failed(NamedTuple):
-    """What went wrong, for people; the demo ends there."""
-
-    reasons: tuple[str, ...]
-
-
-def run(pipeline: Pipeline, console: Console, *, tickets: int = 2000) -> Failed | None:
-    """The whole tour, told on the console; None when all went well. Raises VectorAssetsError."""
+def run(pipeline: Pipeline, console: Console, *, tickets: int = 2000) -> list[str]:
+    """The whole tour, told on the console, and what went wrong, in sentences. Raises VectorAssetsError."""
     settings = pipeline.settings
     sample = settings.home / "sample.duckdb"
     _say(console, f"A sample lakehouse: Python's help texts, {tickets:,} support tickets full of (made-up) personal data, account notes")
@@ -88,11 +82,11 @@ def run(pipeline: Pipeline, console: Console, *, tickets: int = 2000) -> Failed 
     if failed := _failures(second) or surprises(second, edits):
         return failed
     _conclude(console, settings, edits, seconds=(seconds, more_seconds))
-    return None
+    return []
 
 
-def surprises(done: Mapping[str, TableResult], edits: Edits) -> Failed | None:
-    """What a sync did beside the edits, or left undone; None where it did exactly those."""
+def surprises(done: Mapping[str, TableResult], edits: Edits) -> list[str]:
+    """What a sync did beside the edits, or left undone, in words."""
     wanted = {"added": len(edits.added), "changed": len(edits.changed), "deleted": len(edits.deleted)}
     found = []
     for key, result in done.items():
@@ -101,7 +95,7 @@ def surprises(done: Mapping[str, TableResult], edits: Edits) -> Failed | None:
             counts = {name: result.stages[stage][name] for name in wanted}
             if counts != expected:
                 found.append(f"{key}, {stage}: {counts} instead of {expected}")
-    return Failed(tuple(found)) if found else None
+    return found
 
 
 # --- steps -----------------------------------------------------------------------------------------------------------------------------
@@ -119,9 +113,8 @@ def _sync(pipeline: Pipeline) -> tuple[dict[str, TableResult], float]:
     return done, time.monotonic() - started
 
 
-def _failures(done: Mapping[str, TableResult]) -> Failed | None:
-    errors = tuple(f"{key}: {result.error}" for key, result in sorted(done.items()) if result.error)
-    return Failed(errors) if errors else None
+def _failures(done: Mapping[str, TableResult]) -> list[str]:
+    return [f"{key}: {result.error}" for key, result in sorted(done.items()) if result.error]
 
 
 def _answers(pipeline: Pipeline) -> Table:

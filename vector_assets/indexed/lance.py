@@ -227,7 +227,7 @@ class LanceIndex:
         from lance import Session
 
         # Index pages and file metadata, shared by all collections; Lance's defaults go to gigabytes.
-        return Session(index_cache_size_bytes=128 << 20, metadata_cache_size_bytes=32 << 20)
+        return Session(index_cache_size_bytes=64 << 20, metadata_cache_size_bytes=32 << 20)
 
     @cached_property
     def _objects(self) -> ObjectStore:

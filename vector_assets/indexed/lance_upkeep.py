@@ -29,7 +29,7 @@ _UPKEPT_AT = "vector_assets.upkept_at"
 _PURGED_AT = "vector_assets.purged_at"
 _TRAINED_ROWS = "vector_assets.trained_rows"
 _GROWTH = 4
-_SEGMENT_ROWS = 1 << 18  # merging segments takes memory by their size (450 MB more at 1 M rows): larger ones are left as they are
+_SEGMENT_ROWS = 1 << 17  # merging segments takes memory by their size (450 MB more at 1 M rows): larger ones are left as they are
 
 
 @dataclass(frozen=True)

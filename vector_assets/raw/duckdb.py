@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 FIRST_WAIT_SECONDS = 0.05
 LONGEST_WAIT_SECONDS = 2.0
 
-_MEMORY_PER_THREAD_MB = 64
+_MEMORY_PER_THREAD_MB = 32
 """DuckDB keeps what it read of a file up to its memory limit, 80 % of the machine by default. Measured on a 5 M row table: 525 MB more
 without a limit, 194 MB with 128 MB, as fast. Reads that need more lift it."""
 

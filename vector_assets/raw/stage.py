@@ -106,11 +106,13 @@ class RawInput:
             self._problems, self._kept = [np.zeros(0, dtype=bool)] * 2, kept
             return RowSet.empty()
         scanned = RowSet(np.concatenate(ids), np.concatenate(digests))
+        ids.clear()
+        digests.clear()
         once = distinct(scanned)
         self._problems = [once.repeated, np.concatenate(nulls)[once.positions]]
         kept.settle(once.positions)
         self._kept = kept
-        return RowSet(scanned.ids[once.positions], once.fingerprints)
+        return RowSet(scanned.ids[once.positions] if once.repeated.any() else scanned.ids, once.fingerprints)
 
     def read(self, positions: Positions) -> Iterator[Batch]:
         """Rows by key while they are few, else by a full read; rows with a problem without their values."""

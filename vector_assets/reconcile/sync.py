@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, Protocol
 
@@ -209,7 +209,7 @@ def reconcile(stage: Stage, source: Input, table: StageTable, limits: Limits) ->
             table.restate(wanted.source_version, wanted.sequence)
         if not stage.purged:
             table.tidy(limits.retention)
-        return _outcome(stage, table, started, {"unchanged": published.state.rows})
+        return _outcome(stage, table, started, unchanged=published.state.rows)
     run = _Run(stage, source, table, limits, published)
     base, todo = run.choose(table.open_for_writing(), published)
     deleted = run.delete(published)
@@ -222,8 +222,8 @@ def reconcile(stage: Stage, source: Input, table: StageTable, limits: Limits) ->
     table.publish(wanted)
     if not stage.purged:
         table.tidy(limits.retention)
-    counts = {"planned": todo.upserts + deleted, "deleted": deleted, **run.tally.rows(todo.unchanged)}
-    return _outcome(stage, table, started, counts, run.tally.counts)
+    planned = todo.upserts + deleted
+    return _outcome(stage, table, started, tally=run.tally, planned=planned, deleted=deleted, unchanged=todo.unchanged)
 
 
 def delete_absent(
@@ -285,11 +285,24 @@ def _is_level(table: StageTable, published: View) -> bool:
     return newest is not None and newest.version == published.version
 
 
-def _outcome(stage: Stage, table: StageTable, started: float, rows: Mapping[str, int], counts: Mapping[str, int] | None = None) -> Outcome:
+def _outcome(
+    stage: Stage, table: StageTable, started: float, *, tally: _Tally | None = None, planned: int = 0, deleted: int = 0, unchanged: int
+) -> Outcome:
     view = table.published()
     assert view is not None
-    outcome = Outcome(stage.name, view.state, view.version, table.uri, seconds=time.monotonic() - started, counts=counts or {})
-    return replace(outcome, **rows)
+    return Outcome(
+        stage=stage.name,
+        state=view.state,
+        version=view.version,
+        uri=table.uri,
+        planned=planned,
+        added=tally.added if tally else 0,
+        changed=tally.changed if tally else 0,
+        deleted=deleted,
+        unchanged=unchanged + (tally.same if tally else 0),
+        seconds=time.monotonic() - started,
+        counts=dict(tally.counts) if tally else {},
+    )
 
 
 class _Tally:
@@ -307,9 +320,6 @@ class _Tally:
         self.same += _true(pc.and_(good, pc.equal(now, before)))
         for name, count in counts.items():
             self.counts[name] = self.counts.get(name, 0) + count
-
-    def rows(self, untouched: int) -> dict[str, int]:
-        return {"added": self.added, "changed": self.changed, "unchanged": untouched + self.same}
 
 
 def _true(mask: pa.Array | pa.ChunkedArray) -> int:

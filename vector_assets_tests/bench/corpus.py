@@ -24,13 +24,15 @@ def _debian() -> Iterator[str]:
     for entry in listing.split("\n\n"):
         fields = dict(re.findall(r"^(Package|Maintainer|Description|Homepage): (.*)$", entry, re.MULTILINE))
         if {"Package", "Maintainer", "Description"} <= fields.keys():
-            text = f"{fields['Package']}: {fields['Description']}. Maintained by {fields['Maintainer']}. {fields.get('Homepage', '')}".strip()
+            text = f"{fields['Package']}: {fields['Description']}. Maintained by {fields['Maintainer']}. {fields.get('Homepage', '')}"
+            text = text.strip()
             if 90 <= len(text) <= 190:
                 yield text
 
 
 def _pydoc() -> Iterator[str]:
     import pydoc_data.topics
+
     from faker import Faker
 
     faker = Faker("en_US")
@@ -49,7 +51,9 @@ def database(path: Path, rows: list[str]) -> None:
     """A DuckDB file with `bench.texts (id, body, status)`."""
     import duckdb
 
-    table = pa.table({"id": list(range(len(rows))), "body": rows, "status": ["open", "closed"] * (len(rows) // 2) + ["open"] * (len(rows) % 2)})
+    table = pa.table(
+        {"id": list(range(len(rows))), "body": rows, "status": [("open", "closed")[number % 2] for number in range(len(rows))]}
+    )
     with duckdb.connect(str(path)) as connection:
         connection.register("rows", table)
         connection.execute("create schema bench; create table bench.texts as select * from rows")

@@ -11,13 +11,14 @@ import sys
 import time
 from pathlib import Path
 
+from vector_assets.arenas import bound_arenas
 from vector_assets.indexed.lance import LanceIndex
 from vector_assets.pipeline import STAGES, Pipeline, Run
 from vector_assets.raw.duckdb import DuckDBSource
 from vector_assets.settings import Settings
 from vector_assets_tests import scripted
 from vector_assets_tests.bench.report import Figure, peak_rss_mb
-from vector_assets_tests.fakes import FakeEngines, MemorySource, StubEncoder, StubRedactor, model_version
+from vector_assets_tests.fakes import FakeEngines, MemorySource, StubEncoder, model_version
 
 SMALL, LARGE = 50_000, 1_000_000
 
@@ -64,8 +65,8 @@ def run(folder: Path, rows: int) -> dict[str, object]:
     folder.mkdir()
     with duckdb.connect(str(folder / "lake.duckdb")) as connection:
         connection.execute(
-            "create schema s; create table s.t as select i as id, 'row ' || i || ': ' || repeat(md5(i::varchar), 3) as body, 'open' as status"
-            f" from range({rows}) r(i)"
+            "create schema s; create table s.t as select i as id, 'row ' || i || ': ' || repeat(md5(i::varchar), 3) as body,"
+            f" 'open' as status from range({rows}) r(i)"
         )
     settings = Settings(home=folder / "home")
     object.__setattr__(settings, "tables", scripted.sources(quality={}))
@@ -81,4 +82,5 @@ def run(folder: Path, rows: int) -> dict[str, object]:
 
 
 if __name__ == "__main__":
+    bound_arenas()  # as the command line and the code location do
     print(json.dumps(run(Path(sys.argv[1]), int(sys.argv[2]))))

@@ -1,6 +1,6 @@
 """The pipeline with the real redactor and encoder, against a plain script that does the same work the usual way.
 
-Both have their libraries and models loaded before the clock starts. The script: Presidio per text, `SentenceTransformer.encode`, one insert.
+Both have their libraries and models loaded before the clock starts. The script: Presidio per text, `SentenceTransformer.encode`, an insert.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ def measure_unchanged(folder: Path) -> list[Figure]:
 
 
 def _run_alone(what: str, folder: Path) -> str:
-    return subprocess.run([sys.executable, "-m", "vector_assets_tests.bench.sync", what, str(folder)], check=True, stdout=subprocess.PIPE, text=True).stdout
+    command = [sys.executable, "-m", "vector_assets_tests.bench.sync", what, str(folder)]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def _pipeline(folder: Path) -> Pipeline:

@@ -93,6 +93,24 @@ def test_from_init_to_another_champion(empty) -> None:
     assert str(empty.folder / "nothing") in empty.run("models", "register", str(empty.folder / "nothing")).sentence
 
 
+def test_a_model_that_was_tampered_with_is_not_loaded(project) -> None:
+    project.run("models", "register", str(_artifact(project.folder / "mine")), real=True)
+    project.run("models", "promote", "1", real=True)
+    (weights,) = (project.home / "models").glob("*/model.safetensors")
+    weights.chmod(0o644)
+    weights.write_text("tampered")
+    assert "model.safetensors" in project.run("plan", "daily", real=True).sentence
+
+
+def test_an_artifact_that_is_none_is_refused(project) -> None:
+    folder = _artifact(project.folder / "broken")
+    (folder / "modules.json").write_text("{not json")
+    assert "modules.json" in project.run("models", "register", str(folder)).sentence
+    pickled = _artifact(project.folder / "pickled")
+    (pickled / "model.safetensors").rename(pickled / "pytorch_model.bin")
+    assert "safetensors" in project.run("models", "register", str(pickled)).sentence
+
+
 # --- doctor ------------------------------------------------------------------------------------------------------------------------------
 
 

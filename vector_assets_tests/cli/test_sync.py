@@ -34,6 +34,17 @@ def test_sync_prints_one_object_and_a_second_sync_does_nothing(project) -> None:
     assert (len(project.stubs.redactor.seen), len(project.stubs.encoder.seen)) == (redacted, encoded)
 
 
+def test_a_sync_is_recorded_where_the_ui_looks(project) -> None:
+    import dagster as dg
+
+    assert project.run("sync").status == 0
+    with dg.DagsterInstance.from_config(str(project.home / "dagster")) as instance:
+        for stage in STAGES:
+            assert instance.get_materialized_partitions(dg.AssetKey(stage)) == {TICKETS, NOTES}
+        assert set(instance.get_dynamic_partitions("tables")) == {TICKETS, NOTES}
+        assert {run.status for run in instance.get_runs()} == {dg.DagsterRunStatus.SUCCESS}
+
+
 def test_plan_says_what_sync_then_does(project) -> None:
     assert project.run("sync").status == 0
     project.sql(

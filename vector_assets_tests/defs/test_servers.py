@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import Request, urlopen
@@ -35,7 +36,9 @@ LAUNCH = """mutation ($keys: [String!]!, $assets: [AssetKeyInput!]!) {
     __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message }
   }
 }"""
-STATUS = "query ($id: String!) { partitionBackfillOrError(backfillId: $id) { ... on PartitionBackfill { status runs { status tags { key value } } } } }"
+STATUS = """query ($id: String!) {
+  partitionBackfillOrError(backfillId: $id) { ... on PartitionBackfill { status runs { status } } }
+}"""
 PARTITIONS = "query ($asset: AssetKeyInput!) { assetNodeOrError(assetKey: $asset) { ... on AssetNode { partitionKeys } } }"
 MATERIALIZED = """query ($asset: AssetKeyInput!) {
   assetOrError(assetKey: $asset) { ... on Asset { assetMaterializations(limit: 10) {
@@ -116,17 +119,12 @@ def servers(settings: Settings, tmp_path: Path) -> Iterator[Servers]:
     try:
         yield Servers(process, port, log)
     finally:
-        process.send_signal(signal.SIGINT)
-        try:
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
             process.wait(30)
-        except subprocess.TimeoutExpired:
-            pass
-        finally:
-            try:
-                os.killpg(process.pid, signal.SIGKILL)  # its session holds what it started, and nothing else
-            except ProcessLookupError:
-                pass
-            process.wait()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # its session holds what it started, and nothing else
+        process.wait()
 
 
 @pytest.mark.slow
