@@ -29,6 +29,7 @@ _UPKEPT_AT = "vector_assets.upkept_at"
 _PURGED_AT = "vector_assets.purged_at"
 _TRAINED_ROWS = "vector_assets.trained_rows"
 _GROWTH = 4
+_FRESH_PART = 20  # a twentieth of a collection may wait to be indexed: a first load of 1 M rows spends 12 s on its indices, not 20
 _SEGMENT_ROWS = 1 << 17  # merging segments takes memory by their size (450 MB more at 1 M rows): larger ones are left as they are
 
 
@@ -73,12 +74,16 @@ def _partitions(rows: int) -> int:
 def keep_up(dataset: LanceDataset, schema: CollectionSchema, *, upkeep: Upkeep, now: dt.datetime) -> None:
     """Do what is due. A call with nothing due costs less than a millisecond."""
     fresh = _fresh(dataset)
-    if len(fresh) >= upkeep.fresh_fragments or sum(fragment.rows for fragment in fresh) >= upkeep.fresh_rows:
+    rows = sum(fragment.rows for fragment in fresh)
+    if rows >= max(upkeep.fresh_rows, dataset.count_rows() // _FRESH_PART):
         with yielding():
             _compact(dataset, upkeep)
             for name in (ID_INDEX, TEXT_INDEX, VECTOR_INDEX):
                 _extend_index(dataset, name)
             _train(dataset, schema, upkeep)
+    elif len(fresh) >= upkeep.fresh_fragments:
+        with yielding():
+            _compact(dataset, upkeep)
     if now - _moment(dataset, _UPKEPT_AT) >= upkeep.reader_grace:
         with yielding():
             dataset.update_config({_UPKEPT_AT: now.isoformat()})  # first: of two visitors that find it due, one loses here and goes

@@ -23,7 +23,7 @@ from vector_assets.indexed.lance_upkeep import VECTOR_INDEX, Upkeep, segments_to
 from vector_assets.tables import CollectionSpec
 
 EAGER = Upkeep(
-    fresh_fragments=3, fresh_rows=1000, fragment_rows=64, small_fragments=4, reader_grace=dt.timedelta(seconds=1), retention=dt.timedelta(0)
+    fresh_fragments=3, fresh_rows=100, fragment_rows=64, small_fragments=4, reader_grace=dt.timedelta(seconds=1), retention=dt.timedelta(0)
 )
 
 
@@ -87,7 +87,7 @@ def test_processes_share_a_collection(tmp_path: Path, make_schema: Any, make_obj
         "from vector_assets.indexed.lance import LanceIndex\n"
         "from vector_assets.indexed.lance_upkeep import Upkeep\n"
         "root, name, writer = sys.argv[1:]\n"
-        "index = LanceIndex(root, upkeep=Upkeep(fresh_fragments=3, reader_grace=dt.timedelta(seconds=1), retention=dt.timedelta(0)))\n"
+        "index = LanceIndex(root, upkeep=Upkeep(fresh_fragments=3, fresh_rows=100, reader_grace=dt.timedelta(seconds=1), retention=dt.timedelta(0)))\n"
         "for step in range(6):\n"
         "    objects = lance.dataset(f'{root}/in-{writer}-{step}.lance').to_table()\n"
         "    assert index.upsert(name, objects) == {}\n"
@@ -135,7 +135,10 @@ def test_upkeep_bounds_fragments_and_segments_and_changes_no_answer(
     tmp_path: Path, make_schema: Any, make_objects: Any, ids_of: Any
 ) -> None:
     schema = make_schema(name="Kept_1")
-    kept = LanceIndex(str(tmp_path / "kept"), upkeep=Upkeep(fresh_fragments=3, fragment_rows=200, small_fragments=6, vector_index_rows=150))
+    kept = LanceIndex(
+        str(tmp_path / "kept"),
+        upkeep=Upkeep(fresh_fragments=3, fresh_rows=100, fragment_rows=200, small_fragments=6, vector_index_rows=150),
+    )
     plain = LanceIndex(str(tmp_path / "plain"), upkeep=Upkeep(fresh_fragments=10**9, fresh_rows=10**9))
     for index in (kept, plain):
         index.ensure(schema)
@@ -164,7 +167,7 @@ def test_a_vector_index_appears_follows_and_finds(
     tmp_path: Path, make_schema: Any, make_objects: Any, ids_of: Any, quantization: str
 ) -> None:
     schema = make_schema(dimension=32, spec=CollectionSpec(quantization=quantization), properties=(Property("votes", "int"),))
-    index = LanceIndex(str(tmp_path), upkeep=Upkeep(fresh_fragments=2, vector_index_rows=1000))
+    index = LanceIndex(str(tmp_path), upkeep=Upkeep(fresh_fragments=2, fresh_rows=200, vector_index_rows=1000))
     index.ensure(schema)
     vectors = clusters(1600, 32, 3)
     for start in range(0, 1600, 200):
