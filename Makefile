@@ -32,7 +32,7 @@ $(BIN)/pip:
 # Some packages carry templates that are not Python of this version; those files fail to compile, and are not imported.
 $(VENV)/.locked: requirements.lock | $(BIN)/pip
 	@if command -v uv >/dev/null; then \
-	  uv pip install --python $(BIN)/python --require-hashes -r requirements.lock; \
+	  uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock; \
 	else \
 	  echo "installing about 3 GB of packages with pip; this takes some minutes"; \
 	  $(BIN)/python -m pip install --require-hashes -r requirements.lock; \

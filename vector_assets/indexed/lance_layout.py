@@ -81,8 +81,8 @@ def refuse_disagreement(stored: CollectionSchema, wanted: CollectionSchema) -> N
     for what, there, asked in facts:
         if there != asked:
             raise IndexConflict(
-                f"collection {stored.name}: {what} is {there}, and {asked} was asked for; declare one of them everywhere, or sync to a new "
-                "generation"
+                f"collection {stored.name}: {what} is {there}, and {asked} was asked for; declare what it is to be in sources.yaml (a "
+                "property's `type:`), which fills a new collection beside this one"
             )
 
 

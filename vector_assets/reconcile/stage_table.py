@@ -266,8 +266,9 @@ class StageTable:
         self.compact()
         if self._still_shows(columns):
             self._forget_deleted()
-        self._tag(replace(view.state, purged=True))
+        self._tag(view.state)
         self._clean(timedelta(0))
+        self._tag(replace(view.state, purged=True))  # said only once it is so: a purge that died on the way is done again
 
     def publish(self, state: State) -> State:
         """Point `published` to the newest version, which stands for `state` (its counts, data version and time are filled in here).
@@ -275,8 +276,8 @@ class StageTable:
         Raises LeaseLostError where a later epoch or a later look at the source is already published.
         """
         before = self.published()
-        if before is not None and (before.state.epoch, before.state.sequence) > (self._epoch, state.sequence):
-            raise LeaseLostError(f"{self.uri}: a later run has published already; this one stops")
+        if before is not None:
+            self._refuse_if_overtaken(before, state.sequence)
         complete = replace(
             self._counted(state, self.now(), before),
             epoch=self._epoch,
@@ -285,6 +286,10 @@ class StageTable:
         self._tag(complete)
         return complete
 
+    def _refuse_if_overtaken(self, published: View, sequence: int) -> None:
+        if (published.state.epoch, published.state.sequence) > (self._epoch, sequence):
+            raise LeaseLostError(f"{self.uri}: a later run has published already; this one stops")
+
     def _counted(self, state: State, view: View, before: View | None) -> State:
         dirty = before.state.dirty_since if before is not None else ""
         if not dirty and any(fragment.num_deletions for fragment in view._dataset.get_fragments()):  # noqa: SLF001
@@ -292,8 +297,9 @@ class StageTable:
         return replace(state, data_version=view.data_version(), **view.counts()._asdict(), dirty_since=dirty)
 
     def restate(self, source_version: str, sequence: int) -> None:
-        """Note that what is published stands for a later look at the source too, which had the same rows."""
+        """Note that what is published stands for a later look at the source too, which had the same rows. Raises as `publish` does."""
         view = self.now()
+        self._refuse_if_overtaken(view, sequence)
         self._tag(replace(view.state, source_version=source_version, sequence=sequence, epoch=self._epoch))
 
     def publish_deletes(self, ids: Hashes) -> None:

@@ -282,7 +282,7 @@ def _chunks(positions: Positions) -> Iterator[Positions]:
 
 def _is_level(table: StageTable, published: View) -> bool:
     newest = table.newest()
-    return newest is not None and newest.version == published.version
+    return newest is not None and newest.version == published.version and newest.schema.equals(table.schema)
 
 
 def _outcome(

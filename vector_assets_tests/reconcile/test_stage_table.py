@@ -200,6 +200,18 @@ def test_a_run_that_was_overtaken_publishes_nothing(tmp_path: Path, epoch: int, 
         assert shown(late.published()) == {1: "a", 2: "late"}
 
 
+def test_a_later_look_that_saw_the_same_rows_is_noted_unless_it_comes_late(tmp_path: Path) -> None:
+    filled(tmp_path, {1: "a"})
+    table = table_at(tmp_path, epoch=2)
+    table.restate("v2", 2)
+    view = table.published()
+    assert view is not None
+    assert (view.state.source_version, view.state.sequence, view.state.epoch, view.state.ok) == ("v2", 2, 2, 1)
+    assert view.version == table.now().version
+    with pytest.raises(LeaseLostError):
+        table_at(tmp_path, epoch=1).restate("v3", 3)
+
+
 def unpublished_work(path: Path) -> StageTable:
     table = filled(path, {1: "a", 2: "b", 3: "c"})
     table.merge(made({1: "A", 4: "D"}))
@@ -375,18 +387,44 @@ def test_values_that_a_wider_column_put_beside_purged_ones_go_too(tmp_path: Path
     assert sorted(shown(wider.published())) == [1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("writes", range(1, 6))
+@pytest.mark.parametrize("writes", range(1, 8))
 def test_a_purge_that_died_is_done_by_the_next(tmp_path: Path, writes: int) -> None:
     table = filled(tmp_path, {1: "UNMASKED", 2: "UNMASKED"})
     with suppress(Crash), crash_after(writes):
         table.purge(["values"])
-    assert sorted(shown(table.published())) == [1, 2]
+    view = table.published()
+    assert view is not None
+    assert sorted(shown(view)) == [1, 2]
+    if view.state.purged:
+        assert not bodies(table), "it is said only once it is so"
     table = table_at(tmp_path, epoch=2)
     table.open_for_writing()
     table.publish(State(sequence=2))
     table.purge(["values"])
     assert not bodies(table)
     assert sorted(shown(table.published())) == [1, 2]
+
+
+KINDS = [
+    *(pa.int8(), pa.uint64(), pa.float16(), pa.float64(), pa.bool_(), pa.string(), pa.large_string(), pa.binary(), pa.binary(4)),
+    *(
+        pa.decimal128(38, 10),
+        pa.decimal256(50, 2),
+        pa.date32(),
+        pa.timestamp("s"),
+        pa.timestamp("ns", "UTC"),
+        pa.timestamp("us", "Asia/Tokyo"),
+    ),
+    *(pa.time32("s"), pa.time64("ns"), pa.duration("us"), pa.uuid(), pa.null(), pa.dictionary(pa.int8(), pa.string())),
+    *(pa.list_(pa.int64()), pa.large_list(pa.string()), pa.list_(pa.int8(), 3), pa.map_(pa.string(), pa.int32()), pa.struct([])),
+]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_a_type_comes_back_as_it_was(tmp_path: Path, kind: pa.DataType) -> None:
+    """Else every run would find a table of another schema and write it anew."""
+    table = table_at(tmp_path, pa.schema([("plain", kind), ("nested", pa.struct([("x", kind if kind != pa.struct([]) else pa.int8())]))]))
+    assert table.open_for_writing().schema.equals(table.schema)
 
 
 def test_tidying_without_retention_leaves_nothing_that_is_not_shown(tmp_path: Path) -> None:

@@ -406,6 +406,21 @@ def test_a_table_without_properties(tmp_path: Path) -> None:
     assert lake.snapshot() == from_scratch(lake, tmp_path / "b")
 
 
+def test_properties_that_are_declared_while_a_table_is_empty(tmp_path: Path) -> None:
+    """No row says that the schema is another one; the stages behind have to see it nevertheless."""
+    lake = Lake(tmp_path / "a", [row(1)])
+    lake.sync()
+    lake.rows.clear()
+    lake.sync()
+    for properties in ({"id": "drop"}, {"id": "keep", "status": "redact"}):
+        object.__setattr__(lake.settings, "tables", sources(properties=properties))
+        lake.sync()
+        assert [made.planned for made in lake.sync().values()] == [0] * 5
+    lake.rows.append(row(1, status="a secret"))
+    lake.sync()
+    assert lake.snapshot() == from_scratch(lake, tmp_path / "b")
+
+
 def test_a_state_that_contradicts_itself_is_not_published(tmp_path: Path) -> None:
     lake = Lake(tmp_path, [row(1)])
     lake.sync()
