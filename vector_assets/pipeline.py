@@ -269,6 +269,7 @@ class Pipeline:
             rule=spec.passages,
             generation=names.embeddings,
             properties_type=before.schema.field(embedded.PROPERTIES).type,
+            declared=before.state.desired["declared"],
             keep_last=spec.on_reject == "keep_last",
         )
         rows = self._upstream(before, embedded.INPUT_COLUMNS)
@@ -285,6 +286,11 @@ class Pipeline:
         names = self.generations(spec, model)
         before = self._before("embeddings", ref, names.embeddings)
         properties_type = before.schema.field(indexed.PROPERTIES).type
+        if before.state.desired["declared"] != spec.declared:
+            raise PermanentError(
+                f"embeddings of {ref.key} has other properties than sources.yaml declares now: sync the table, so that the stages before "
+                "weaviate_collections are materialized first"
+            )
         schema = CollectionSchema(
             name=collection_name(spec.collection, names.collection),
             dimension=model.dimension,

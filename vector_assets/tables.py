@@ -209,6 +209,11 @@ class TableSpec(_Model):
         """Columns that become properties, in any form."""
         return tuple(name for name, spec in self.properties.items() if spec.policy != "drop")
 
+    @property
+    def declared(self) -> str:
+        """A hash of the declared properties: what was redacted under others must not reach a collection of these."""
+        return version_of("declared", properties={name: spec.model_dump(mode="json") for name, spec in self.properties.items()})
+
     def matches(self, ref: TableRef) -> bool:
         """Whether this entry speaks of that table; `*`, `?` and `[…]` match within one part."""
         patterns = [*map(unquote, self.table.split("."))]

@@ -60,11 +60,12 @@ class EmbeddedStage:
         rule: PassageRule,
         generation: str,
         properties_type: pa.StructType,
+        declared: str = "",
         keep_last: bool = True,
     ) -> None:
         self._encoder, self._dimension, self._rule, self._generation = encoder, dimension, rule, generation
         self.keep_last = keep_last
-        self.desired: Mapping[str, str] = {"embedding_generation": generation}
+        self.desired: Mapping[str, str] = {"embedding_generation": generation, "declared": declared}
         self.version = version_of(self.name, code=EMBEDDED_VERSION, generation=generation)
         self._passage_type = pa.struct(
             [

@@ -75,7 +75,8 @@ class RedactedStage:
     def __init__(
         self, ref: TableRef, spec: TableSpec, values_type: pa.StructType, *, redactor: Redactor, secret: Callable[[], bytes]
     ) -> None:
-        self.desired: Mapping[str, str] = {"table": ref.key}  # a path may be shortened; whoever lists tables reads the name here
+        # A path may be shortened: whoever lists tables reads the name here.
+        self.desired: Mapping[str, str] = {"table": ref.key, "declared": spec.declared}
         self._spec, self._redactor, self._secret = spec, redactor, secret
         self._versions = versions(spec, redactor, secret)
         self.version = self._versions.stage

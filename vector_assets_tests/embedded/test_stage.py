@@ -214,7 +214,7 @@ def test_content_and_version_follow_the_generation_and_never_the_vectors() -> No
     assert one.rows.column(CONTENT).equals(same.rows.column(CONTENT))
     assert not one.rows.column(CONTENT).equals(other.rows.column(CONTENT))
     assert stage_of(StubEncoder(), "g1").version != stage_of(StubEncoder(), "g2").version
-    assert stage_of(StubEncoder(), "g1").desired == {"embedding_generation": "g1"}
+    assert stage_of(StubEncoder(), "g1").desired == {"embedding_generation": "g1", "declared": ""}
 
 
 def test_the_smaller_limit_counts() -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vector_assets.errors import IndexUnavailable
+from vector_assets.errors import IndexUnavailable, PermanentError
 from vector_assets.fingerprint import from_bytes, to_arrow
 from vector_assets.indexed.index import Query, VectorIndex
 from vector_assets.indexed.lance import LanceIndex
@@ -210,6 +210,22 @@ def test_a_value_that_the_index_would_round_is_refused_and_not_quoted(tmp_path: 
     assert reason.startswith("property source_id: an integer beyond 2^53")
     assert str(2**53 + 1) not in reason
     assert len(held(lake.index, collection(lake))) == 1
+
+
+@pytest.mark.parametrize("status", ["drop", "hash"])
+def test_properties_that_the_stages_before_have_not_made_yet_are_waited_for(tmp_path: Path, status: str) -> None:
+    lake = lake_over(tmp_path, "memory", [row(1)])
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "secret").write_text("a secret of some length")
+    lake.sync()
+    made = lake.index.collections()
+    object.__setattr__(lake.settings, "tables", sources(properties={"id": "keep", "status": status}))
+    with pytest.raises(PermanentError, match=r"other properties than sources\.yaml declares now: sync the table"):
+        lake.sync(None, "weaviate_collections")
+    assert lake.index.collections() == made
+    lake.sync()
+    shown = {str(value) for held_row in lake.index.made[collection(lake)].objects.values() for value in held_row["properties"].values()}  # type: ignore[attr-defined]
+    assert "open" not in shown
 
 
 # --- tables that share a collection ----------------------------------------------------------------------------------------------------
