@@ -37,6 +37,7 @@ INDEXED_VERSION = 1  # bump when the same input gives other objects
 PASSAGES, PASSAGE_COUNT, PROPERTIES, PROPERTIES_FINGERPRINT = "passages", "passage_count", "properties", "properties_fingerprint"
 INPUT_COLUMNS = (ROW_ID, PASSAGES, PROPERTIES, PROPERTIES_FINGERPRINT)
 OBJECTS = "objects"
+_ENTRY_ROWS = 1 << 17  # entered at a time
 _SENDING = "its objects were not acknowledged yet"
 
 
@@ -74,7 +75,9 @@ class IndexedStage:
         assert isinstance(source, Upstream)
         counts = source.column(PASSAGE_COUNT).to_numpy()
         ids = source.rows().ids
-        table.append(self._entries(table.schema, ids[todo.inserts], counts[todo.inserts]))
+        for start in range(0, len(todo.inserts), _ENTRY_ROWS):
+            part = todo.inserts[start : start + _ENTRY_ROWS]
+            table.append(self._entries(table.schema, ids[part], counts[part]))
         if len(todo.changes):
             before = view.take(todo.previous, [OBJECTS, CONTENT])
             grows = counts[todo.changes] > _held(before)
