@@ -30,10 +30,13 @@ from vector_assets.raw import stage as raw
 from vector_assets.raw.source import TableRead
 from vector_assets.reconcile.lease import Lease, lease
 from vector_assets.reconcile.plan import RowSet
-from vector_assets.reconcile.stage_table import StageTable, View
+from vector_assets.reconcile.run import Approval, Brake, Limits, Outcome, Progress
+from vector_assets.reconcile.stage import Stage
+from vector_assets.reconcile.stage_table import StageTable
 from vector_assets.reconcile.store import children, open_store
-from vector_assets.reconcile.sync import Approval, Brake, Limits, Outcome, Progress, Stage, delete_absent, reconcile
+from vector_assets.reconcile.sync import delete_absent, reconcile
 from vector_assets.reconcile.upstream import Upstream
+from vector_assets.reconcile.view import View
 from vector_assets.redacted import stage as redacted
 from vector_assets.settings import Settings
 from vector_assets.tables import TableRef, TableSpec

@@ -26,8 +26,9 @@ from vector_assets.models.registry import ModelVersion
 from vector_assets.pipeline import CHARACTERS_PER_TOKEN, Pipeline, RawWork, StageName
 from vector_assets.raw.source import TableRead
 from vector_assets.reconcile.plan import Lookup, Plan, RowSet, plan
-from vector_assets.reconcile.stage_table import StageTable, View
-from vector_assets.reconcile.sync import Brake
+from vector_assets.reconcile.run import Brake
+from vector_assets.reconcile.stage_table import StageTable
+from vector_assets.reconcile.view import View
 from vector_assets.redacted.stage import CHARACTERS
 from vector_assets.tables import TableRef, TableSpec
 

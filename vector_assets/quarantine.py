@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from vector_assets.models.registry import ModelVersion
 from vector_assets.pipeline import STAGES, Pipeline, StageName
-from vector_assets.reconcile.stage_table import ATTEMPTS, CONTENT, FIRST_SEEN, LAST_SEEN, REASON, REJECTED, ROW_ID, STATE
+from vector_assets.reconcile.view import ATTEMPTS, CONTENT, FIRST_SEEN, LAST_SEEN, REASON, REJECTED, ROW_ID, STATE
 from vector_assets.tables import TableRef
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from vector_assets.pipeline import STAGES, Pipeline, Run, StageName
 from vector_assets.reconcile import stage_table
-from vector_assets.reconcile.sync import Approval, Outcome
+from vector_assets.reconcile.run import Approval, Outcome
 from vector_assets.settings import Settings
 from vector_assets.tables import Sources, TableRef
 from vector_assets_tests.fakes import FakeEngines, MemoryIndex, MemorySource, Row, model_version

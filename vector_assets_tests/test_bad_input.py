@@ -13,7 +13,7 @@ from vector_assets.errors import ConfigurationError, IndexConflict, SourceError
 from vector_assets.indexed.lance import LanceIndex
 from vector_assets.pipeline import STAGES, Pipeline, Run
 from vector_assets.raw.duckdb import DuckDBSource
-from vector_assets.reconcile.sync import Approval, Outcome
+from vector_assets.reconcile.run import Approval, Outcome
 from vector_assets.settings import Settings
 from vector_assets.tables import Sources, TableRef
 from vector_assets_tests.fakes import FakeEngines, MemorySource

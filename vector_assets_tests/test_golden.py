@@ -17,7 +17,7 @@ import pyarrow as pa
 import pytest
 
 from vector_assets.pipeline import STAGES
-from vector_assets.reconcile.stage_table import ATTEMPTS, CONTENT, FIRST_SEEN, INPUT, LAST_SEEN
+from vector_assets.reconcile.view import ATTEMPTS, CONTENT, FIRST_SEEN, INPUT, LAST_SEEN
 from vector_assets_tests.fakes import Row
 from vector_assets_tests.scripted import REF, Lake
 

@@ -15,9 +15,10 @@ from vector_assets.cleaned.normalize import NORMALIZE_VERSION, normalize_column
 from vector_assets.cleaned.schema import RowRules
 from vector_assets.fingerprint import HASH_TYPE, column_fingerprints, to_arrow, version_of
 from vector_assets.reconcile.plan import Plan
-from vector_assets.reconcile.stage_table import CONTENT, STATE, StageTable, View
-from vector_assets.reconcile.sync import Computed, Input
+from vector_assets.reconcile.stage import Computed, Input
+from vector_assets.reconcile.stage_table import StageTable
 from vector_assets.reconcile.upstream import values_gone
+from vector_assets.reconcile.view import CONTENT, STATE, View
 from vector_assets.tables import TableSpec
 
 CLEANED_VERSION = 1  # bump when the same input gives another output

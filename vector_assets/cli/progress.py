@@ -13,7 +13,7 @@ from rich.text import Text
 from vector_assets.cli.results import Numbers, TableResult
 
 if TYPE_CHECKING:
-    from vector_assets.reconcile.sync import Progress as StageProgress
+    from vector_assets.reconcile.run import Progress as StageProgress
 
 
 class Display:

@@ -18,7 +18,7 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from vector_assets.planning import StagePlan
-    from vector_assets.reconcile.sync import Outcome
+    from vector_assets.reconcile.run import Outcome
 
 Numbers = dict[str, int | float]
 

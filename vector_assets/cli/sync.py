@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from vector_assets.cli.progress import Display
     from vector_assets.cli.threads import Stop
     from vector_assets.pipeline import Pipeline
-    from vector_assets.reconcile.sync import Outcome, Progress
+    from vector_assets.reconcile.run import Outcome, Progress
     from vector_assets.tables import TableRef
 
 _STOPPED = "stopped by Ctrl-C"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import dagster as dg
 import pyarrow as pa
 
-from vector_assets.reconcile.sync import Outcome
+from vector_assets.reconcile.run import Outcome
 
 _RATED = {"planned": "rows_per_second", "encoded": "passages_encoded_per_second", "tokens": "tokens_per_second"}
 _RATED_ROWS = 100  # below, a rate says how long a model takes to load

@@ -9,7 +9,7 @@ import dagster as dg
 
 from vector_assets.defs.failures import STEP_RETRIES
 from vector_assets.pipeline import Pipeline
-from vector_assets.reconcile.sync import Outcome, Progress
+from vector_assets.reconcile.run import Outcome, Progress
 from vector_assets.settings import Settings
 
 

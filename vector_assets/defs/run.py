@@ -15,7 +15,7 @@ from vector_assets.defs.resources import Platform
 from vector_assets.defs.turn import DAGSTER
 from vector_assets.errors import InputPurgedError, LeaseHeldError, LeaseLostError, TransientError, VectorAssetsError
 from vector_assets.pipeline import STAGES, Pipeline, StageName
-from vector_assets.reconcile.sync import Outcome, Progress
+from vector_assets.reconcile.run import Outcome, Progress
 from vector_assets.tables import TableRef
 
 RETRY_WAITS_SECONDS = (5.0, 20.0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from vector_assets.errors import ConfigurationError
-from vector_assets.reconcile.sync import Approval
+from vector_assets.reconcile.run import Approval
 
 APPROVE_DELETES = "vector_assets/approve_deletes"
 MODEL_VERSION = "vector_assets/model_version"

@@ -15,8 +15,8 @@ from vector_assets.defs.resources import Platform
 from vector_assets.defs.run_tags import approval, is_attended
 from vector_assets.defs.turn import DAGSTER
 from vector_assets.pipeline import Run, StageName
+from vector_assets.reconcile.run import Outcome, Progress
 from vector_assets.reconcile.stage_table import StageTable
-from vector_assets.reconcile.sync import Outcome, Progress
 from vector_assets.tables import TableRef
 
 LOG_SECONDS = 10.0

@@ -17,8 +17,9 @@ from vector_assets.embedded.encoder import Encoder
 from vector_assets.embedded.passages import split
 from vector_assets.fingerprint import HASH_TYPE, fingerprint, from_bytes, text_fingerprint, to_arrow, version_of
 from vector_assets.reconcile.plan import Plan
-from vector_assets.reconcile.stage_table import CONTENT, StageTable, View
-from vector_assets.reconcile.sync import Computed, Input
+from vector_assets.reconcile.stage import Computed, Input
+from vector_assets.reconcile.stage_table import StageTable
+from vector_assets.reconcile.view import CONTENT, View
 from vector_assets.tables import PassageRule
 
 EMBEDDED_VERSION = 1  # bump when the same input gives another output

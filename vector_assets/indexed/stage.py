@@ -18,19 +18,10 @@ from vector_assets.fingerprint import HASH_TYPE, fingerprint, from_arrow, from_b
 from vector_assets.indexed.index import OBJECT_COLUMNS, CollectionSchema, Property, VectorIndex
 from vector_assets.indexed.mapping import object_ids, property_names, property_type, source_keys, to_properties
 from vector_assets.reconcile.plan import Plan, Positions
-from vector_assets.reconcile.stage_table import (
-    ATTEMPTS,
-    CONTENT,
-    INPUT,
-    REASON,
-    REJECTED,
-    ROW_ID,
-    STATE,
-    StageTable,
-    View,
-)
-from vector_assets.reconcile.sync import Computed, Input
+from vector_assets.reconcile.stage import Computed, Input
+from vector_assets.reconcile.stage_table import StageTable
 from vector_assets.reconcile.upstream import Upstream
+from vector_assets.reconcile.view import ATTEMPTS, CONTENT, INPUT, REASON, REJECTED, ROW_ID, STATE, View
 from vector_assets.tables import TableRef, TableSpec
 
 INDEXED_VERSION = 1  # bump when the same input gives other objects

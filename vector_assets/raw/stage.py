@@ -16,8 +16,9 @@ import pyarrow.compute as pc
 from vector_assets.fingerprint import Hashes, from_arrow, input_fingerprints, row_ids, to_arrow, version_of
 from vector_assets.raw.source import DIGEST, TableRead
 from vector_assets.reconcile.plan import Lookup, Plan, Positions, RowSet, distinct
-from vector_assets.reconcile.stage_table import CONTENT, ROW_ID, StageTable, View
-from vector_assets.reconcile.sync import Batch, Computed, Input
+from vector_assets.reconcile.stage import Batch, Computed, Input
+from vector_assets.reconcile.stage_table import StageTable
+from vector_assets.reconcile.view import CONTENT, ROW_ID, View
 from vector_assets.tables import TableRef
 
 RAW_VERSION = 1  # bump when the same source row gives another output

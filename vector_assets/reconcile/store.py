@@ -1,4 +1,4 @@
-"""The object store at a storage root: a local folder or any URI that obstore knows (s3://, gs://, az://)."""
+"""The object store at a storage root: a local folder or any URI that obstore knows (s3://, gs://, az://); and what its errors mean."""
 
 from __future__ import annotations
 
@@ -41,3 +41,16 @@ def store_errors(what: str) -> Iterator[None]:
         raise StorageError(
             f"cannot use {what}: {str(error).splitlines()[0][:300]}; check the storage root, its space and its credentials"
         ) from error
+
+
+@contextmanager
+def storage_errors(doing: str, uri: str) -> Iterator[None]:
+    """What Lance says of files and stores as StorageError: what was done, where, and the remedy; its text names files, never rows."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        if isinstance(error, ValueError) and "LanceError(IO)" not in str(error):
+            raise
+        full = "No space left" in str(error)
+        remedy = "free some space; what was published is untouched" if full else "check the storage root and its credentials"
+        raise StorageError(f"cannot {doing} {uri}: {'the disk is full' if full else str(error).splitlines()[0][:300]}; {remedy}") from error

@@ -8,22 +8,22 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vector_assets.errors import AuditError, DeleteBrakeError
 from vector_assets.fingerprint import Hashes, column_fingerprints, input_fingerprints, to_arrow
 from vector_assets.reconcile.overlap import overlap
 from vector_assets.reconcile.plan import Plan, Positions, RowSet, plan
-from vector_assets.reconcile.stage_table import (
+from vector_assets.reconcile.run import Limits, Outcome, Progress
+from vector_assets.reconcile.stage import Batch, Computed, Input, Stage
+from vector_assets.reconcile.stage_table import StageTable
+from vector_assets.reconcile.view import (
     ATTEMPTS,
     CONTENT,
     FIRST_SEEN,
@@ -35,7 +35,6 @@ from vector_assets.reconcile.stage_table import (
     ROW_COLUMNS,
     ROW_ID,
     STATE,
-    StageTable,
     State,
     View,
 )
@@ -43,155 +42,6 @@ from vector_assets.reconcile.stage_table import (
 _log = logging.getLogger(__name__)
 _LOG_SECONDS = 10.0
 _CHUNK_ROWS = 10_000  # rows confirmed or deleted at a time
-
-
-# --- what a stage and its input are ------------------------------------------------------------------------------------------------------
-
-
-class Batch(NamedTuple):
-    """Input rows at some positions of the desired set, with the content fingerprints that they were read with."""
-
-    positions: Positions
-    rows: pa.Table
-    content: Hashes
-
-
-class Input(Protocol):
-    """What a stage is made from, at one version."""
-
-    @property
-    def version(self) -> str:
-        """The version of the input: equal means equal rows."""
-
-    @property
-    def source_version(self) -> str:
-        """The version of the source table behind it."""
-
-    @property
-    def sequence(self) -> int:
-        """When the source was looked at; never falls."""
-
-    def rows(self) -> RowSet:
-        """(row_id, content fingerprint) of every row there should be."""
-
-    def read(self, positions: Positions) -> Iterator[Batch]:
-        """The rows at these ascending positions, in bounded batches. A row that is no longer there is left out."""
-
-    def absent(self, rows: pa.Table) -> pa.BooleanArray:
-        """Whether these rows of the stage (columns row_id and key, where it has one) are truly gone from the input."""
-
-
-class Computed(NamedTuple):
-    """What a batch became: the stage's own columns with `content` (n rows), a reason for each rejected row, and counts to add up."""
-
-    rows: pa.Table
-    reasons: Sequence[str | None]
-    tally: Mapping[str, int] = {}
-
-
-class Stage(Protocol):
-    """What a row becomes."""
-
-    name: str
-    version: str  # 32 hex digits: everything that can change the output
-    own: pa.Schema  # columns of the stage behind ROW_COLUMNS
-    desired: Mapping[str, str]  # what else the published state must equal (generation, …)
-    keep_last: bool  # a rejected row keeps its last good content
-    purged: tuple[str, ...]  # struct columns whose values are purged later (StageTable.purge)
-    handle: tuple[str, ...]  # own columns that `delete` and `Input.absent` need of a row
-    restorable: bool  # whether going back to the published version undoes unpublished work
-
-    def prepare(self, table: StageTable, view: View, todo: Plan, source: Input) -> None:
-        """Before rows are written. Where it changes the table, the plan is made again."""
-
-    def compute(self, rows: pa.Table, previous: pa.Table) -> Computed:
-        """Compute rows. `previous` has a row for each of them: what stood here before, all NULL for a new row."""
-
-    def delete(self, rows: pa.Table) -> None:
-        """Rows (row_id and `handle`) that are about to be deleted from the table."""
-
-
-# --- what a run may do and what it says --------------------------------------------------------------------------------------------------
-
-
-class Approval(NamedTuple):
-    """A person's word that a plan may delete up to so many rows at this source version."""
-
-    source_version: str
-    deletes: int
-
-
-@dataclass(frozen=True)
-class Brake:
-    """Stops plans that delete more than `share` of a published table of more than `rows` rows, or all of any table."""
-
-    share: float = 0.3
-    rows: int = 100
-    approval: Approval | None = None
-
-    def check(self, stage: str, uri: str, source_version: str, deletes: int, published: int) -> None:
-        """Raises DeleteBrakeError with the approval to give."""
-        empties = deletes == published and published > 0
-        if not empties and (published <= self.rows or deletes <= self.share * published):
-            return
-        if self.approval is not None and self.approval.source_version == source_version and deletes <= self.approval.deletes:
-            return
-        raise DeleteBrakeError(
-            f"{stage} ({uri}): this would delete {deletes:,} of {published:,} published rows "
-            f"({deletes / published:.0%}; the limit is {self.share:.0%}). "
-            f"Nothing was changed. If it is right, sync this table with --approve-deletes {source_version}:{deletes}"
-        )
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a stage is."""
-
-    stage: str
-    done: int
-    total: int
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Bounds of a run, and what it may use."""
-
-    commit_rows: int = 32_768
-    commit_bytes: int = 64 << 20
-    commit_seconds: float = 30
-    retention: timedelta = timedelta(days=7)
-    brake: Brake = Brake()
-    compute: AbstractContextManager[object] = field(default_factory=nullcontext)  # entered for each batch: a share of the processor
-    ensure: Callable[[], None] = lambda: None  # raises where this run is no longer the writer
-    #: Blocking checks of the unpublished version; raises AuditError.
-    audit: Callable[[View], None] = lambda view: sound(view)  # noqa: PLW0108 - defined below
-    progress: Callable[[Progress], None] = lambda _: None
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a run of a stage did. Rows planned = computed + deleted; added, changed and deleted are what the next stage sees."""
-
-    stage: str
-    state: State
-    version: int  # of the Lance dataset at `uri`
-    uri: str
-    planned: int = 0
-    added: int = 0
-    changed: int = 0
-    deleted: int = 0
-    unchanged: int = 0
-    seconds: float = 0.0
-    counts: Mapping[str, int] = field(default_factory=dict)  # of the stage: encoded, reused, tokens, …
-    facts: Mapping[str, str] = field(default_factory=dict)  # what it was done with: model, generation, collection, …
-
-    @property
-    def rejected(self) -> int:
-        """Rows in the table that are rejected now."""
-        return self.state.rejected
-
-
-# --- the loop ----------------------------------------------------------------------------------------------------------------------------
 
 
 def reconcile(stage: Stage, source: Input, table: StageTable, limits: Limits) -> Outcome:
@@ -258,13 +108,6 @@ def delete_absent(
         table.delete(ids)
         return max(len(ids), len(gone))
     return len(ids)
-
-
-def sound(view: View) -> None:
-    """The check that no stage goes without: every good row has content for the next stage, every rejected one a reason."""
-    broken = view.count(f"({STATE} = '{OK}' AND {CONTENT} IS NULL) OR ({STATE} = '{REJECTED}' AND {REASON} IS NULL)")
-    if broken:
-        raise AuditError(f"{broken} rows of version {view.version} have a state that contradicts their content: a bug, please report it")
 
 
 def _surplus(view: View, wanted: Hashes, stage: Stage, absent: Callable[[pa.Table], pa.BooleanArray] | None) -> Positions:

@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 
 from vector_assets.errors import InputPurgedError
 from vector_assets.reconcile.plan import Positions, RowSet
-from vector_assets.reconcile.stage_table import OK, REJECTED, STATE, View
-from vector_assets.reconcile.sync import Batch
+from vector_assets.reconcile.stage import Batch
+from vector_assets.reconcile.view import OK, REJECTED, STATE, View
 
 
 class Upstream:

@@ -25,9 +25,10 @@ from vector_assets.fingerprint import (
     version_of,
 )
 from vector_assets.reconcile.plan import Plan
-from vector_assets.reconcile.stage_table import CONTENT, STATE, StageTable, View
-from vector_assets.reconcile.sync import Computed, Input
+from vector_assets.reconcile.stage import Computed, Input
+from vector_assets.reconcile.stage_table import StageTable
 from vector_assets.reconcile.upstream import values_gone
+from vector_assets.reconcile.view import CONTENT, STATE, View
 from vector_assets.redacted.analyzer import Redactor
 from vector_assets.redacted.policy import apply_policies, output_schema, policy_version
 from vector_assets.redacted.redact import compose

@@ -13,7 +13,7 @@ from vector_assets.defs.run import RETRY_WAITS_SECONDS, sync_table
 from vector_assets.errors import InputPurgedError, LeaseHeldError, SourceError, SourceUnavailable
 from vector_assets.pipeline import STAGES
 from vector_assets.reconcile.lease import lease
-from vector_assets.reconcile.sync import Outcome, Progress
+from vector_assets.reconcile.run import Outcome, Progress
 from vector_assets.tables import Sources, TableRef
 from vector_assets_tests.scripted import REF, Lake
 

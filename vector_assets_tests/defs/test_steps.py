@@ -18,7 +18,7 @@ from vector_assets.errors import ModelError, SourceError, SourceUnavailable, Sto
 from vector_assets.models.registry import ModelVersion
 from vector_assets.pipeline import STAGES, Pipeline, Run, StageName
 from vector_assets.reconcile.lease import lease
-from vector_assets.reconcile.sync import Approval, Outcome, Progress
+from vector_assets.reconcile.run import Approval, Outcome, Progress
 from vector_assets.tables import TableRef
 from vector_assets_tests.defs.conftest import Materialize, failure
 from vector_assets_tests.fakes import model_version

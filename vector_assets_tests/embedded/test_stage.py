@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from vector_assets.embedded.stage import PASSAGES, PROPERTIES, PROPERTIES_FINGERPRINT, TEXT, TEXT_FINGERPRINT, TOKENS, EmbeddedStage
 from vector_assets.fingerprint import from_bytes, text_fingerprint, to_arrow
-from vector_assets.reconcile.stage_table import CONTENT, StageTable
-from vector_assets.reconcile.sync import Computed
+from vector_assets.reconcile.stage import Computed
+from vector_assets.reconcile.stage_table import StageTable
+from vector_assets.reconcile.view import CONTENT
 from vector_assets.tables import PassageRule
 from vector_assets_tests.fakes import StubEncoder
 

@@ -18,8 +18,10 @@ from vector_assets.raw.duckdb import DuckDBSource
 from vector_assets.raw.source import Source, TableRead
 from vector_assets.raw.stage import KEY, PROBLEM, VALUES, RawInput, RawStage, family
 from vector_assets.reconcile.plan import Plan, RowSet, plan
-from vector_assets.reconcile.stage_table import CONTENT, ROW_ID, StageTable
-from vector_assets.reconcile.sync import Limits, Outcome, reconcile
+from vector_assets.reconcile.run import Limits, Outcome
+from vector_assets.reconcile.stage_table import StageTable
+from vector_assets.reconcile.sync import reconcile
+from vector_assets.reconcile.view import CONTENT, ROW_ID
 from vector_assets.tables import TableRef
 from vector_assets_tests.fakes import MemorySource, Row
 

@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 
 from vector_assets.errors import LeaseLostError, StorageError
 from vector_assets.fingerprint import HASH_TYPE, data_version, from_bytes, text_fingerprint, to_arrow
-from vector_assets.reconcile.stage_table import CONTENT, INPUT, OK, REJECTED, ROW_ID, STATE, StageTable, State, View
+from vector_assets.reconcile.stage_table import StageTable
+from vector_assets.reconcile.view import CONTENT, INPUT, OK, REJECTED, ROW_ID, STATE, State, View
 from vector_assets.tables import TableRef
 from vector_assets_tests.fakes import hashes
 from vector_assets_tests.scripted import Crash, Lake, crash_after

@@ -25,8 +25,9 @@ from vector_assets.errors import (
     SourceUnavailable,
 )
 from vector_assets.pipeline import STAGES, Pipeline, Run, StageName, _Context
-from vector_assets.reconcile.stage_table import StageTable, View
-from vector_assets.reconcile.sync import Approval, Brake, Progress, sound
+from vector_assets.reconcile.run import Approval, Brake, Progress, sound
+from vector_assets.reconcile.stage_table import StageTable
+from vector_assets.reconcile.view import View
 from vector_assets.tables import TableRef
 from vector_assets_tests.fakes import MemoryRead, MemorySource, Row
 from vector_assets_tests.scripted import REF, SCHEMA, Crash, Lake, crash_after, sources

@@ -1,0 +1,96 @@
+"""What a run may do, and what it says: limits, the delete brake, progress and outcome. Plain values; `sync.py` acts on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import NamedTuple
+
+from vector_assets.errors import AuditError, DeleteBrakeError
+from vector_assets.reconcile.view import CONTENT, OK, REASON, REJECTED, STATE, State, View
+
+
+def sound(view: View) -> None:
+    """The check that no stage goes without: every good row has content for the next stage, every rejected one a reason."""
+    broken = view.count(f"({STATE} = '{OK}' AND {CONTENT} IS NULL) OR ({STATE} = '{REJECTED}' AND {REASON} IS NULL)")
+    if broken:
+        raise AuditError(f"{broken} rows of version {view.version} have a state that contradicts their content: a bug, please report it")
+
+
+class Approval(NamedTuple):
+    """A person's word that a plan may delete up to so many rows at this source version."""
+
+    source_version: str
+    deletes: int
+
+
+@dataclass(frozen=True)
+class Brake:
+    """Stops plans that delete more than `share` of a published table of more than `rows` rows, or all of any table."""
+
+    share: float = 0.3
+    rows: int = 100
+    approval: Approval | None = None
+
+    def check(self, stage: str, uri: str, source_version: str, deletes: int, published: int) -> None:
+        """Raises DeleteBrakeError with the approval to give."""
+        empties = deletes == published and published > 0
+        if not empties and (published <= self.rows or deletes <= self.share * published):
+            return
+        if self.approval is not None and self.approval.source_version == source_version and deletes <= self.approval.deletes:
+            return
+        raise DeleteBrakeError(
+            f"{stage} ({uri}): this would delete {deletes:,} of {published:,} published rows "
+            f"({deletes / published:.0%}; the limit is {self.share:.0%}). "
+            f"Nothing was changed. If it is right, sync this table with --approve-deletes {source_version}:{deletes}"
+        )
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a stage is."""
+
+    stage: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of a run, and what it may use."""
+
+    commit_rows: int = 32_768
+    commit_bytes: int = 64 << 20
+    commit_seconds: float = 30
+    retention: timedelta = timedelta(days=7)
+    brake: Brake = Brake()
+    compute: AbstractContextManager[object] = field(default_factory=nullcontext)  # entered for each batch: a share of the processor
+    ensure: Callable[[], None] = lambda: None  # raises where this run is no longer the writer
+    #: Blocking checks of the unpublished version; raises AuditError.
+    audit: Callable[[View], None] = sound
+    progress: Callable[[Progress], None] = lambda _: None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run of a stage did. Rows planned = computed + deleted; added, changed and deleted are what the next stage sees."""
+
+    stage: str
+    state: State
+    version: int  # of the Lance dataset at `uri`
+    uri: str
+    planned: int = 0
+    added: int = 0
+    changed: int = 0
+    deleted: int = 0
+    unchanged: int = 0
+    seconds: float = 0.0
+    counts: Mapping[str, int] = field(default_factory=dict)  # of the stage: encoded, reused, tokens, …
+    facts: Mapping[str, str] = field(default_factory=dict)  # what it was done with: model, generation, collection, …
+
+    @property
+    def rejected(self) -> int:
+        """Rows in the table that are rejected now."""
+        return self.state.rejected
