@@ -28,6 +28,7 @@ from vector_assets.raw.source import TableRead
 from vector_assets.reconcile.plan import Lookup, Plan, RowSet, plan
 from vector_assets.reconcile.run import Brake
 from vector_assets.reconcile.stage_table import StageTable
+from vector_assets.reconcile.sync import wanted_state
 from vector_assets.reconcile.view import View
 from vector_assets.redacted.stage import CHARACTERS
 from vector_assets.tables import TableRef, TableSpec
@@ -215,8 +216,7 @@ def _level(work: RawWork) -> View | None:
     published, newest = work.table.published(), work.table.newest()
     if published is None or newest is None or newest.version != published.version:
         return None
-    wanted = {"input": work.rows.version, "stage": work.stage.version, **work.stage.desired}
-    return published if published.state.desired == wanted else None
+    return published if published.state.desired == wanted_state(work.stage, work.rows).desired else None
 
 
 def _step(rows: _Rows, version: str, table: StageTable | None, *, restorable: bool) -> _Step:

@@ -36,6 +36,7 @@ def cleaned_version(spec: TableSpec, depends: Mapping[str, str]) -> str:
         html=sorted(spec.html),
         text=sorted(spec.text_columns),
         properties=sorted(spec.shown),
+        on_reject=spec.on_reject,
         quality={name: rules.model_dump(mode="json") for name, rules in spec.quality.items()},
         depends=dict(depends),
     )

@@ -51,7 +51,7 @@ def reconcile(stage: Stage, source: Input, table: StageTable, limits: Limits) ->
     whatever the input and the stage raise.
     """
     started = time.monotonic()
-    wanted = State({"input": source.version, "stage": stage.version, **stage.desired}, source.source_version, source.sequence)
+    wanted = wanted_state(stage, source)
     published = table.published()
     limits.ensure()
     if published is not None and _is_level(table, published) and published.state.desired == wanted.desired:
@@ -74,6 +74,12 @@ def reconcile(stage: Stage, source: Input, table: StageTable, limits: Limits) ->
         table.tidy(limits.retention)
     planned = todo.upserts + deleted
     return _outcome(stage, table, started, tally=run.tally, planned=planned, deleted=deleted, unchanged=todo.unchanged)
+
+
+def wanted_state(stage: Stage, source: Input) -> State:
+    """What a published version must stand for, so that there is nothing to do."""
+    desired = {"input": source.version, "stage": stage.version, "rejected": "kept" if stage.keep_last else "dropped", **stage.desired}
+    return State(desired, source.source_version, source.sequence)
 
 
 def delete_absent(
@@ -235,7 +241,7 @@ class _Run:
         commits.flush()
 
     def _plan(self, view: View) -> Plan:
-        return plan(self.wanted, view.observed)
+        return plan(self.wanted, view.observed if self.stage.keep_last else view.without_stale)
 
     def _work(self, base: View, todo: Plan) -> Iterator[_Work]:
         for batch in self.source.read(np.sort(np.concatenate([todo.inserts, todo.changes]))):

@@ -108,6 +108,15 @@ class View:
         table = self._scan([ROW_ID, INPUT])
         return RowSet(from_arrow(table.column(ROW_ID)), from_arrow(table.column(INPUT)))
 
+    @cached_property
+    def without_stale(self) -> RowSet:
+        """Like `observed`, but rejected rows that still show their last good content count as made from nothing: they are to go."""
+        table = self._scan([STATE, CONTENT])
+        stale = np.asarray(pc.and_(pc.equal(table.column(STATE), REJECTED), table.column(CONTENT).is_valid()))
+        if not stale.any():
+            return self.observed
+        return RowSet(self.observed.ids, np.where(stale[:, None], np.uint64(0), self.observed.fingerprints))
+
     def content(self, *columns: str) -> tuple[RowSet, Positions, pa.Table]:
         """Rows that have content: (row_id, content fingerprint), their positions for `take`, and more columns of theirs."""
         table = self._scan([ROW_ID, CONTENT, *columns])

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vector_assets.pipeline import STAGES
-from vector_assets_tests.scripted import Crash, Lake, crash_after
+from vector_assets_tests.scripted import Crash, Lake, crash_after, sources
 
 BODIES = ("", "plain text", "a secret here", "another secret there", "one two three four five six seven eight nine ten", "x" * 50)
 KEYS = st.sampled_from([0, 1, 2, 3, 4, None])
@@ -167,3 +167,17 @@ def test_a_rejected_row_is_not_retried_without_cause_and_keeps_its_last_content(
         lake.rows[0] = {"id": 1, "body": "good again", "status": "open"}
         assert lake.sync()["redacted_text"].rejected == 0
         assert [row["text"] for row in lake.snapshot()["objects"]] == ["good again"]  # type: ignore[attr-defined]
+
+
+def test_last_good_content_goes_when_it_is_not_to_be_kept_any_more() -> None:
+    with lakes(on_reject="keep_last") as (lake, _):
+        lake.rows[:] = [{"id": 1, "body": "good", "status": "open"}, {"id": 2, "body": "fine", "status": "open"}]
+        lake.sync()
+        lake.rows[0] = {"id": 1, "body": "x" * 50, "status": "open"}
+        lake.sync()
+        object.__setattr__(lake.settings, "tables", sources(on_reject="drop"))
+        lake.engines.stub_encoder.seen.clear()
+        lake.sync()
+        assert [row["text"] for row in lake.snapshot()["objects"]] == ["fine"]  # type: ignore[attr-defined]
+        assert not lake.engines.stub_encoder.seen
+        assert [outcome.planned for outcome in lake.sync().values()] == [0] * 5
