@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from vector_assets.pipeline import STAGES
+from vector_assets.pipeline import STAGES, Run
+from vector_assets.reconcile import lease
 from vector_assets_tests.scripted import Crash, Lake, crash_after, sources
 
 BODIES = ("", "plain text", "a secret here", "another secret there", "one two three four five six seven eight nine ten", "x" * 50)
@@ -25,6 +27,7 @@ EDIT = st.one_of(
     st.tuples(st.just("policy"), st.sampled_from("12")),
     st.tuples(st.just("model"), st.sampled_from(("d1", "d2"))),
     st.tuples(st.just("sync")),
+    st.tuples(st.just("race")),
     st.tuples(st.just("part"), st.integers(1, 4)),
     st.tuples(st.just("crash"), st.integers(1, 40)),
 )
@@ -51,12 +54,23 @@ def lakes(*, on_reject: str = "drop") -> Iterator[tuple[Lake, Lake]]:
         yield Lake(Path(folder, "a"), table=table), Lake(Path(folder, "b"), table=table)
 
 
+def race(lake: Lake) -> None:
+    """Two writers at once; each stage has one of them wait for the other."""
+    run = Run("race", wait_seconds=60, approval=lake.approval())
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(2) as pool:
+        patch.setattr(lease, "_POLL_SECONDS", 0.01)
+        for writer in [pool.submit(lake.sync, run) for _ in range(2)]:
+            writer.result()
+
+
 def run_script(script: list[tuple]) -> None:
     with lakes() as (lake, fresh):
         for step in script:
             match step:
                 case ("sync",):
                     lake.sync()
+                case ("race",):
+                    race(lake)
                 case ("part", count):
                     lake.sync(None, *STAGES[:count])
                 case ("crash", commits):
@@ -81,6 +95,7 @@ def run_script(script: list[tuple]) -> None:
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(EDIT, min_size=1, max_size=14))
+@example([("put", 0, "a secret here", "open"), ("race",), ("put", 1, "plain text", "open"), ("delete", 0), ("crash", 9), ("race",)])
 def test_any_script_converges(script: list[tuple]) -> None:
     run_script(script)
 
