@@ -140,7 +140,8 @@ class Pipeline:
                     view = StageTable(f"{self.settings.storage}/redacted_text/{catalog}/{schema}/{table}", pa.schema([])).published()
                     if view is not None:
                         found.append(TableRef.parse(view.state.desired["table"]))
-        return [ref for ref in found if any(spec.matches(ref) for spec in self.settings.tables.tables_of(collection))]
+        specs = ((ref, self.settings.tables.find(ref)) for ref in found)
+        return [ref for ref, spec in specs if spec is not None and spec.collection == collection]
 
     # --- the stages ---
 

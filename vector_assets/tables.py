@@ -288,12 +288,16 @@ class Sources(_Model):
                         f"{first.table!r} and {other.table!r} share collection {collection} and must agree on property {name!r}"
                     )
 
+    def find(self, ref: TableRef) -> TableSpec | None:
+        """The entry for a table: the one that names it, else the first pattern that matches; None where there is none."""
+        return min((spec for spec in self.tables if spec.matches(ref)), key=lambda spec: spec.is_pattern, default=None)
+
     def spec_for(self, ref: TableRef) -> TableSpec:
-        """The entry for a table: the one that names it, else the first pattern that matches. Raises ConfigurationError for none."""
-        matching = [spec for spec in self.tables if spec.matches(ref)]
-        if not matching:
+        """The entry for a table. Raises ConfigurationError where there is none."""
+        spec = self.find(ref)
+        if spec is None:
             raise ConfigurationError(f"no entry under tables: matches {ref.key}; add one, or check the spelling")
-        return min(matching, key=lambda spec: spec.is_pattern)
+        return spec
 
     def collection(self, name: str) -> CollectionSpec:
         """Settings of a collection; defaults where sources.yaml says nothing."""

@@ -133,6 +133,19 @@ def test_the_alias_waits_for_every_table_of_a_collection(lake: Lake) -> None:
     assert len(lake.index.made[str(lake.index.resolve("Things"))].objects) == 21  # one table's sync leaves the other's objects alone
 
 
+def test_a_table_with_an_entry_of_its_own_is_not_waited_for_where_only_a_pattern_matches(lake: Lake) -> None:
+    one = sources().tables[0]
+    specs = (one.model_copy(update={"table": "lake.s.*"}), one.model_copy(update={"table": "lake.s.u", "collection": "Others"}))
+    object.__setattr__(lake.settings, "tables", sources().model_copy(update={"tables": specs}))
+    other = TableRef("lake", "s", "u")
+    lake.source.data[other] = []
+    for stage in STAGES[:3]:
+        lake.pipeline.sync(stage, other, Run("test"))
+    lake.sync()
+    assert lake.index.resolve("Things") is not None
+    assert lake.pipeline.tables_of("Others") == [other]
+
+
 def test_a_stage_wants_the_one_before_it(lake: Lake) -> None:
     with pytest.raises(PermanentError, match=r"raw_tables of lake\.s\.t is not published yet"):
         lake.sync(None, "cleaned_frames")
