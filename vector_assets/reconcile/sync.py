@@ -62,7 +62,7 @@ def reconcile(stage: Stage, source: Input, table: StageTable, limits: Limits) ->
         return _outcome(stage, table, started, unchanged=published.state.rows)
     run = _Run(stage, source, table, limits, published)
     base, todo = run.choose(table.open_for_writing(), published)
-    deleted = run.delete(published)
+    deleted = run.delete(base, todo, published)
     base, todo = run.ready(base, todo)
     run.upsert(base, todo)
     limits.ensure()
@@ -203,11 +203,15 @@ class _Run:
         restored = self.table.restore(published)
         return restored, self._plan(restored)
 
-    def delete(self, published: View | None) -> int:
-        """Deletes, under the brake."""
+    def delete(self, base: View, todo: Plan, published: View | None) -> int:
+        """Deletes, under the brake. Plans again only where unpublished work stands between `base` and what is published."""
+        doomed = len(todo.deletes)
         if published is not None:
-            doomed = len(plan(self.wanted, published.observed).deletes)
+            if base.version != published.version:
+                doomed = len(plan(self.wanted, published.observed).deletes)
             self.limits.brake.check(self.stage.name, self.table.uri, self.source.source_version, doomed, len(published.observed.ids))
+        if not doomed and not len(todo.deletes):
+            return 0
         return delete_absent(self.stage, self.table, self.wanted.ids, ensure=self.limits.ensure, absent=self.source.absent)
 
     def ready(self, base: View, todo: Plan) -> tuple[View, Plan]:
