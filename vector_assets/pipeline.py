@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -103,14 +103,14 @@ class Pipeline:
 
     # --- names and places ---
 
-    def discover(self) -> list[TableRef]:
-        """Every source table that sources.yaml speaks of, sorted. Raises SourceUnavailable."""
+    def discover(self, catalogs: Iterable[str]) -> list[TableRef]:
+        """Tables of some catalogs that sources.yaml speaks of, sorted. Raises ConfigurationError, SourceUnavailable."""
         found = {
             ref
+            for catalog in catalogs
             for spec in self.settings.tables.tables
-            for catalog in self.settings.tables.catalogs
             for ref in self.engines.source(catalog).tables(spec.table)
-            if spec.matches(ref)
+            if ref.catalog == catalog and spec.matches(ref)
         }
         return sorted(found)
 

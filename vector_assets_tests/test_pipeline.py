@@ -158,7 +158,7 @@ def test_a_table_that_nobody_named_is_refused(lake: Lake) -> None:
 
 def test_discovery_finds_what_sources_yaml_names(lake: Lake) -> None:
     lake.source.data[TableRef("lake", "s", "unnamed")] = []
-    assert lake.pipeline.discover() == [REF]
+    assert lake.pipeline.discover(["lake"]) == [REF]
 
 
 def _two_tables() -> Sources:

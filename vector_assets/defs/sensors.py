@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
 
 import dagster as dg
 
@@ -11,9 +10,7 @@ from vector_assets.defs.partitions import TABLES
 from vector_assets.defs.resources import Platform
 from vector_assets.errors import ConfigurationError, TransientError
 from vector_assets.fingerprint import version_of
-from vector_assets.pipeline import Pipeline
 from vector_assets.settings import Settings
-from vector_assets.tables import TableRef
 
 INTERVAL_SECONDS = 30
 _SHOWN = 10
@@ -46,7 +43,7 @@ def _sensor(name: str, catalog: str | None) -> dg.SensorDefinition:
     def discover(context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]) -> dg.SensorResult | dg.SkipReason:
         pipeline = platform.pipeline
         try:
-            found = tables_of(pipeline, [catalog] if catalog is not None else pipeline.settings.tables.catalogs)
+            found = pipeline.discover([catalog] if catalog is not None else pipeline.settings.tables.catalogs)
         except TransientError as error:
             return dg.SkipReason(f"{error}; looking again in {INTERVAL_SECONDS} s")
         known = set(context.instance.get_dynamic_partitions(str(TABLES.name)))
@@ -60,15 +57,3 @@ def _sensor(name: str, catalog: str | None) -> dg.SensorDefinition:
         )
 
     return discover
-
-
-def tables_of(pipeline: Pipeline, catalogs: Iterable[str]) -> Sequence[TableRef]:
-    """Tables of some catalogs that sources.yaml speaks of, sorted. Raises ConfigurationError, SourceUnavailable."""
-    found = {
-        ref
-        for catalog in catalogs
-        for spec in pipeline.settings.tables.tables
-        for ref in pipeline.engines.source(catalog).tables(spec.table)
-        if ref.catalog == catalog and spec.matches(ref)
-    }
-    return sorted(found)
