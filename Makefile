@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: help install demo dev test slow lint format types bench lock clean
+.PHONY: help install servers demo dev test slow lint format types bench lock clean
 
 help:  ## what there is to type
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,14 +49,17 @@ lock:  ## requirements.lock anew from pyproject.toml (needs uv); UPGRADE=1 takes
 	@uv pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes --no-emit-index-url --no-header \
 	  $(if $(UPGRADE),--upgrade) pyproject.toml -o requirements.lock
 
+servers: install  ## real Trino, Weaviate, PostgreSQL and an S3 server, for tests and the live demo; kept in ~/.cache/vector_assets
+	@$(BIN)/python -m vector_assets.demo.servers install
+
 clean:  ## removes .venv and caches; never .vector_assets, where the data is
 	rm -rf $(VENV) *.egg-info build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find vector_assets vector_assets_tests -name __pycache__ -prune -exec rm -rf {} +
 
 # --- run -------------------------------------------------------------------------------------------------------------------------------
 
-demo: install  ## the guided tour: sample lakehouse, sync, searches, an edit, and a sync of just that
-	@$(BIN)/python -m vector_assets.demo
+demo: $(if $(filter-out 0,$(LIVE)),servers,install)  ## the guided tour: sample lakehouse, sync, searches, an edit, and a sync of just that; LIVE=1: on real servers
+	@$(BIN)/python -m vector_assets.demo $(if $(filter-out 0,$(LIVE)),--live)
 
 dev: install  ## Dagster's UI and daemon on this project
 	@home=$$($(BIN)/python -m vector_assets.defs.instance) && DAGSTER_HOME="$$home" exec $(BIN)/dagster dev -w workspace.yaml

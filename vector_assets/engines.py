@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import timedelta
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from vector_assets.embedded.encoder import Encoder
 from vector_assets.errors import ConfigurationError, ModelError
@@ -18,9 +18,16 @@ from vector_assets.models.registry import ModelVersion, Registry
 from vector_assets.raw.source import Source
 from vector_assets.redacted.analyzer import Redactor
 from vector_assets.settings import Settings
-from vector_assets.tables import DuckDBCatalog
+from vector_assets.tables import TrinoCatalog
 
 T = TypeVar("T")
+
+
+class _Closing(Protocol):
+    def close(self) -> None: ...
+
+
+Closes = TypeVar("Closes", bound=_Closing)
 
 
 class Engines:
@@ -46,10 +53,12 @@ class Engines:
                 f"there is no catalog {catalog!r} in {self._settings.sources} (there are: {', '.join(known) or 'none'})"
             )
         spec = known[catalog]
-        if not isinstance(spec, DuckDBCatalog):
-            raise ConfigurationError(f"catalog {catalog!r}: engine {spec.engine!r} is not built into this version; use duckdb")
 
         def make() -> Source:
+            if isinstance(spec, TrinoCatalog):
+                from vector_assets.raw.trino import TrinoSource
+
+                return self._closed_with_us(TrinoSource(catalog, spec, batch_rows=self._settings.batch_rows))
             from vector_assets.raw.duckdb import DuckDBSource
 
             return DuckDBSource(catalog, spec.path, batch_rows=self._settings.batch_rows)
@@ -62,9 +71,9 @@ class Engines:
         def make() -> Redactor:
             from vector_assets.redacted.analyzer import PresidioRedactor
 
-            redactor = PresidioRedactor(self._settings.tables.redaction[policy], workers=self._settings.redaction_workers)
-            self._closing.callback(redactor.close)
-            return redactor
+            return self._closed_with_us(
+                PresidioRedactor(self._settings.tables.redaction[policy], workers=self._settings.redaction_workers)
+            )
 
         return self._once("redactor", policy, make)
 
@@ -96,17 +105,24 @@ class Engines:
         return self._once("encoder", model.digest, make)
 
     def index(self) -> VectorIndex:
-        """The vector index."""
-        if self._settings.weaviate_url:
-            raise ConfigurationError("WEAVIATE_URL is set, but Weaviate is not built into this version; unset it to use the embedded index")
+        """The vector index: Weaviate where WEAVIATE_URL is set, else the embedded one."""
 
         def make() -> VectorIndex:
+            if self._settings.weaviate_url:
+                from vector_assets.indexed.weaviate import WeaviateIndex
+                from vector_assets.indexed.weaviate_server import server_of
+
+                return self._closed_with_us(WeaviateIndex(server_of(self._settings)))
             from vector_assets.indexed.lance import LanceIndex
             from vector_assets.indexed.lance_upkeep import Upkeep
 
             return LanceIndex(self._settings.index, upkeep=Upkeep(retention=timedelta(hours=self._settings.retention_hours)))
 
         return self._once("index", "", make)
+
+    def _closed_with_us(self, made: Closes) -> Closes:
+        self._closing.callback(made.close)
+        return made
 
     def _once(self, kind: str, name: str, make: Callable[[], T]) -> T:
         with self._lock:

@@ -41,9 +41,27 @@ class Settings(BaseSettings):
     )
     mlflow_tracking_uri: str = Field(default="", validation_alias="MLFLOW_TRACKING_URI", description="The model registry.")
     weaviate_url: str | None = Field(
-        default=None, validation_alias="WEAVIATE_URL", description="Set: Weaviate is the index (not built into this version)."
+        default=None, validation_alias="WEAVIATE_URL", description="Set: Weaviate is the index. http://host:8080, https://…"
+    )
+    weaviate_grpc_url: str | None = Field(
+        default=None, validation_alias="WEAVIATE_GRPC_URL", description="Its gRPC endpoint, where that is not port 50051 of the same host."
     )
     weaviate_api_key: SecretStr | None = Field(default=None, validation_alias="WEAVIATE_API_KEY", description="Its API key.")
+    weaviate_api_key_file: Path | None = Field(
+        default=None, validation_alias="WEAVIATE_API_KEY_FILE", description="File that holds its API key."
+    )
+    weaviate_allow_anonymous: bool = Field(
+        default=False, validation_alias="WEAVIATE_ALLOW_ANONYMOUS", description="Use a Weaviate that lets anybody in; refused unless set."
+    )
+    weaviate_timeout_seconds: float = Field(
+        default=60, gt=0, validation_alias="WEAVIATE_TIMEOUT_SECONDS", description="How long one call to Weaviate may take."
+    )
+    weaviate_consistency: Literal["ONE", "QUORUM", "ALL"] = Field(
+        default="QUORUM", validation_alias="WEAVIATE_CONSISTENCY", description="Replicas that acknowledge a write and answer a read."
+    )
+    weaviate_batches: int = Field(
+        default=4, ge=1, validation_alias="WEAVIATE_BATCHES", description="Batches of objects that are under way to Weaviate at one time."
+    )
     model: str = Field(default="text-embedder", description="The registered model whose alias `champion` serves.")
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="Where the encoder runs.")
     delete_share: float = Field(default=0.3, ge=0, le=1, description="Delete brake: largest share of published rows deleted unasked.")
@@ -56,6 +74,9 @@ class Settings(BaseSettings):
     tables_at_once: int = Field(default=4, ge=1, description="Tables that `sync` overlaps in one process.")
     compute_slots: int = Field(default=1, ge=1, description="Of those, how many compute at one time; the others wait for I/O.")
     redaction_workers: int = Field(default=0, ge=0, description="Presidio processes; 0: one per core.")
+    servers: Path = Field(
+        default=Path("~/.cache/vector_assets"), description="Where `make servers` keeps real servers for tests and the live demo."
+    )
     lease_wait_seconds: float = Field(default=600, ge=0, description="How long a person's run waits for another one on the same table.")
 
     @model_validator(mode="after")

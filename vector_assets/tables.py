@@ -74,24 +74,70 @@ class DuckDBCatalog(_Model):
 
 
 class TrinoCatalog(_Model):
-    """One catalog of one Trino cluster."""
+    """One catalog of one Trino cluster, and how to log in there. Catalogs of one cluster may log in as different users."""
 
     engine: Literal["trino"]
-    host: str
-    port: int = 8080
-    user: str
-    catalog: str
+    host: str = Field(min_length=1)
+    port: int = Field(default=8080, ge=1, le=65535)
+    user: str = Field(min_length=1)
+    catalog: str = Field(min_length=1)
+    tls: bool | None = None
+    ca: Path | None = None
     password: SecretStr | None = None
+    password_file: Path | None = None
+    jwt: SecretStr | None = None
+    jwt_file: Path | None = None
+    roles: dict[str, str] = Field(default_factory=dict)
+    session: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    client_tags: tuple[str, ...] = ()
+    spooling: bool = True
+    timeout_seconds: float = Field(default=60, gt=0)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        given = [name for name in ("password", "password_file", "jwt", "jwt_file") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(f"{given[0]} and {given[1]} are both given: one way to log in is enough")
+        if given and not self.encrypted:
+            raise ValueError(f"tls is off, and {given[0]} would travel in the clear: Trino takes it over TLS only")
+        if self.ca is not None and not self.encrypted:
+            raise ValueError("ca is given, and tls is off: remove one of them")
+        return self
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether the cluster is spoken to over TLS: as `tls` says; where it says nothing, when there is a credential, a `ca`, or a port
+        that is usually TLS (443, 8443)."""
+        if self.tls is not None:
+            return self.tls
+        credentials = (self.password, self.password_file, self.jwt, self.jwt_file, self.ca)
+        return any(each is not None for each in credentials) or self.port in (443, 8443)
 
 
 Catalog = Annotated[DuckDBCatalog | TrinoCatalog, Field(discriminator="engine")]
 
 
+class HnswSpec(_Model):
+    """Knobs of Weaviate's vector index; None: the server's default. The embedded index has none of them."""
+
+    ef: int | None = Field(default=None, ge=-1)
+    ef_construction: int | None = Field(default=None, ge=4)
+    max_connections: int | None = Field(default=None, ge=4)
+
+
 class CollectionSpec(_Model):
-    """How a collection's vectors are compared and indexed; part of the generation."""
+    """How a collection's vectors are compared and indexed, and (in Weaviate) replicated; part of the generation."""
 
     distance: Literal["cosine", "dot", "l2-squared"] = "cosine"
     quantization: Literal["none", "rq", "pq", "sq", "bq"] = "none"
+    hnsw: HnswSpec = HnswSpec()
+    replication: int = Field(default=1, ge=1)
+
+    @property
+    def declared(self) -> dict[str, object]:
+        """What names a generation. Knobs that came later count only where they are set, so that they renamed nobody's collections."""
+        later: dict[str, object] = self.model_dump(mode="json", include={"hnsw", "replication"}, exclude_defaults=True)
+        return {"distance": self.distance, "quantization": self.quantization, **later}
 
 
 # --- tables ----------------------------------------------------------------------------------------------------------------------------
@@ -316,7 +362,7 @@ _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 def load_sources(path: Path, variables: Mapping[str, str]) -> Sources:
-    """Read and validate sources.yaml. `${VAR}` in a value is replaced from `variables`; a relative DuckDB path counts from the file.
+    """Read and validate sources.yaml. `${VAR}` in a value is replaced from `variables`; a relative path counts from the file.
 
     Raises ConfigurationError, naming the file, the place and the remedy.
     """
@@ -334,7 +380,8 @@ def load_sources(path: Path, variables: Mapping[str, str]) -> Sources:
 
 
 def _anchored(catalog: Catalog, folder: Path) -> Catalog:
-    return catalog.model_copy(update={"path": folder / catalog.path}) if isinstance(catalog, DuckDBCatalog) else catalog
+    paths = {name: folder / value for name, value in catalog if isinstance(value, Path)}
+    return catalog.model_copy(update=paths)
 
 
 def _expand(value: object, variables: Mapping[str, str], path: Path) -> object:

@@ -9,12 +9,14 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub, w
 
 from vector_assets.settings import PREFIX, Settings
 
-OTHER_SETTINGS = ("DAGSTER_HOME", "MLFLOW_TRACKING_URI", "WEAVIATE_URL", "WEAVIATE_API_KEY")
+pytest_plugins = ["vector_assets_tests.live.fixtures"]
+
+OTHER_SETTINGS = ("DAGSTER_HOME", "MLFLOW_TRACKING_URI")
 
 
 @pytest.fixture(autouse=True)
 def _environment_of_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith(PREFIX) or name in OTHER_SETTINGS]:
+    for name in [name for name in os.environ if name.startswith((PREFIX, "WEAVIATE_")) or name in OTHER_SETTINGS]:
         monkeypatch.delenv(name)
 
 

@@ -1,7 +1,7 @@
 """The guided demo: build the sample, sync it, search it, edit six rows, and sync again to see that just those were touched.
 
-It runs the same code as the commands that it shows, on the packaged sources.yaml, below VECTOR_ASSETS_HOME. Running it again continues
-where it left off: with other edits.
+It runs the same code as the commands that it shows, below VECTOR_ASSETS_HOME. Running it again continues where it left off: with other
+edits. A `Scene` says where the sample is: in a DuckDB file, or (`live.py`) behind a real Trino.
 """
 
 from __future__ import annotations
@@ -25,19 +25,26 @@ from vector_assets.cli.results import TableResult
 from vector_assets.cli.search import searcher
 from vector_assets.cli.selection import find
 from vector_assets.cli.sync import sync_tables
-from vector_assets.demo import lakehouse
+from vector_assets.demo.lakehouse import DuckDBLakehouse, Lakehouse
 from vector_assets.errors import StorageError
 from vector_assets.pipeline import STAGES, Pipeline
 from vector_assets.settings import Settings
 
 if TYPE_CHECKING:
-    from vector_assets.demo.lakehouse import Edits
+    from vector_assets.demo.sample import Edits
     from vector_assets.indexed.index import Hit
 
 SOURCES = Path(str(files("vector_assets.demo").joinpath("sources.yaml")))
-EDITED = "sample.support.tickets"
 _HITS = 2
 _SHOWN_CHARACTERS = 150
+
+
+class Scene(NamedTuple):
+    """Where the tour takes place, and what a terminal needs: lines to type before the commands at its end work, and after them."""
+
+    lakehouse: Lakehouse
+    before: list[str]
+    after: list[str]
 
 
 class Search(NamedTuple):
@@ -57,12 +64,19 @@ class Search(NamedTuple):
         return shlex.join(["vector-assets", "search", *words, *(["--like", self.like] if self.like else [])])
 
 
-def run(pipeline: Pipeline, console: Console, *, tickets: int = 2000) -> list[str]:
+def embedded(settings: Settings) -> Scene:
+    """The sample in a DuckDB file."""
+    home = [] if settings.home == Path(".vector_assets") else [f"export VECTOR_ASSETS_HOME={near(settings.home)}"]
+    sources = f"export VECTOR_ASSETS_SOURCES={near(settings.sources)}   # the demo's tables; unset it for your own"
+    afterwards = f"unset VECTOR_ASSETS_SOURCES; {_tool()} init   # a sources.yaml for your own tables"
+    return Scene(DuckDBLakehouse(settings.home / "sample.duckdb"), [*home, sources], [afterwards])
+
+
+def run(pipeline: Pipeline, console: Console, scene: Scene, *, tickets: int = 2000) -> list[str]:
     """The whole tour, told on the console, and what went wrong, in sentences. Raises VectorAssetsError."""
-    settings = pipeline.settings
-    sample = settings.home / "sample.duckdb"
+    settings, lakehouse = pipeline.settings, scene.lakehouse
     _say(console, f"A sample lakehouse: Python's help texts, {tickets:,} support tickets full of (made-up) personal data, account notes")
-    lakehouse.build(sample, tickets=tickets)
+    lakehouse.build(tickets=tickets)
     _prepare(pipeline)
 
     _say(console, "Sync: clean, redact, embed and index every table", "vector-assets sync")
@@ -74,23 +88,24 @@ def run(pipeline: Pipeline, console: Console, *, tickets: int = 2000) -> list[st
     _say(console, "Search: by meaning, with keywords and a filter, and for rows like another")
     console.print(_answers(pipeline))
 
-    edits = lakehouse.edit(sample)
+    edits = lakehouse.edit()
     _say(console, _told(edits), "vector-assets sync")
     second, more_seconds = _sync(pipeline)
-    console.print(results.as_lines({EDITED: second[EDITED]}), soft_wrap=True)
+    console.print(results.as_lines({lakehouse.edited: second[lakehouse.edited]}), soft_wrap=True)
     _write_report(settings.home / "report.json", first=(first, seconds), second=(second, more_seconds), edits=edits)
-    if failed := _failures(second) or surprises(second, edits):
+    if failed := _failures(second) or surprises(second, edits, lakehouse.edited):
         return failed
     _conclude(console, settings, edits, seconds=(seconds, more_seconds))
+    _suggest(console, scene)
     return []
 
 
-def surprises(done: Mapping[str, TableResult], edits: Edits) -> list[str]:
-    """What a sync did beside the edits, or left undone, in words."""
+def surprises(done: Mapping[str, TableResult], edits: Edits, edited: str) -> list[str]:
+    """What a sync did beside the edits of table `edited`, or left undone, in words."""
     wanted = {"added": len(edits.added), "changed": len(edits.changed), "deleted": len(edits.deleted)}
     found = []
     for key, result in done.items():
-        expected = wanted if key == EDITED else dict.fromkeys(wanted, 0)
+        expected = wanted if key == edited else dict.fromkeys(wanted, 0)
         for stage in STAGES:
             counts = {name: result.stages[stage][name] for name in wanted}
             if counts != expected:
@@ -170,28 +185,29 @@ def _conclude(console: Console, settings: Settings, edits: Edits, *, seconds: tu
     touched = sum(map(len, edits))
     console.print()
     console.print(Text(f"✓ exactly those {touched} rows were touched, in every stage; nothing else was computed", style="bold green"))
-    console.print(f"first sync {seconds[0]:.0f} s, second {seconds[1]:.1f} s; counts of both: {_near(settings.home / 'report.json')}")
-    _say(console, "What to try next")
-    for line in _next(settings):
-        console.print(Text(f"  {line}"), soft_wrap=True)
+    console.print(f"first sync {seconds[0]:.0f} s, second {seconds[1]:.1f} s; counts of both: {near(settings.home / 'report.json')}")
 
 
-def _next(settings: Settings) -> list[str]:
+def _suggest(console: Console, scene: Scene) -> None:
     """Commands that work as they are typed, in the folder that the demo ran in."""
-    tool = _near(Path(sys.executable).with_name("vector-assets"))
-    home = [] if settings.home == Path(".vector_assets") else [f"export VECTOR_ASSETS_HOME={_near(settings.home)}"]
-    return [
-        *home,
-        f"export VECTOR_ASSETS_SOURCES={_near(settings.sources)}   # the demo's tables; unset it for your own",
+    tool = _tool()
+    _say(console, "What to try next")
+    for line in (
+        *scene.before,
         f'{tool} search PythonHelp "when is a decorator called"',
         f"{tool} plan                # what a sync would do now",
         f"{tool} quarantine list     # rows that could not be taken, and why",
         "make dev                                   # the same project in Dagster's UI",
-        "unset VECTOR_ASSETS_SOURCES; " + f"{tool} init   # a sources.yaml for your own tables",
-    ]
+        *scene.after,
+    ):
+        console.print(Text(f"  {line}"), soft_wrap=True)
 
 
-def _near(path: Path) -> str:
+def _tool() -> str:
+    return near(Path(sys.executable).with_name("vector-assets"))
+
+
+def near(path: Path) -> str:
     """A path as one would type it here."""
     here, full = Path.cwd(), path.absolute()
     return shlex.quote(str(full.relative_to(here) if full.is_relative_to(here) else full))

@@ -25,22 +25,21 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from vector_assets.errors import ConfigurationError, IndexConflict, IndexUnavailable
+from vector_assets.errors import IndexConflict, IndexUnavailable
 from vector_assets.fingerprint import Hashes, to_arrow
 from vector_assets.indexed import lance_upkeep
+from vector_assets.indexed.answers import several_rows
 from vector_assets.indexed.index import CollectionSchema, Hit, Property, Query
 from vector_assets.indexed.lance_layout import (
     PROPERTY_PREFIX,
     dataset_schema,
-    last_of_each,
     object_rows,
     property_column,
-    refuse_disagreement,
-    refused_objects,
     stored_incarnation,
     stored_schema,
 )
 from vector_assets.indexed.lance_query import search, stored_vectors, text_literal
+from vector_assets.indexed.objects import last_of_each, refuse_disagreement, refused_objects
 
 if TYPE_CHECKING:
     from lance import LanceDataset, Session
@@ -155,11 +154,6 @@ class LanceIndex:
         with self._boundary(f"search collection {name}"):
             dataset = self._open(name)
             schema = stored_schema(name, dataset)
-            if query.vector.shape != (schema.dimension,) or not np.isfinite(query.vector).all():
-                raise IndexConflict(
-                    f"collection {name} has dimension {schema.dimension}: it cannot be asked with a vector of shape {query.vector.shape}"
-                    ", or one that is not finite"
-                )
             return search(dataset, schema, query, partitions=lance_upkeep.trained_partitions(dataset))
 
     def vectors_of(self, name: str, source_table: str | None, source_key: str) -> tuple[bytes, npt.NDArray[np.float32]] | None:
@@ -174,13 +168,7 @@ class LanceIndex:
             for batch in batches:  # a key that is not unique may be that of the whole table: stop at the second row
                 owners.update(zip(batch.column("row_id").to_pylist(), batch.column("source_table").to_pylist(), strict=True))
                 if len(owners) > 1:
-                    tables = sorted(set(owners.values()))
-                    remedy = (
-                        f"say which table: {', '.join(tables)}"
-                        if len(tables) > 1
-                        else "its key columns are not kept apart by their policies"
-                    )
-                    raise ConfigurationError(f"several rows of collection {name} have that key; {remedy}")
+                    raise several_rows(name, owners.values())
                 parts.append(pa.table(batch))
         if not owners:
             return None
@@ -308,10 +296,6 @@ class LanceIndex:
 def _merge(dataset: LanceDataset, rows: pa.Table) -> None:
     # With the index on ids this costs what a blind append costs (27 ms for 5,000 objects of 384 dimensions), new ids or not.
     dataset.merge_insert("id").when_matched_update_all().when_not_matched_insert_all().execute(rows)
-
-
-def _which(tables: set[str]) -> str:
-    return f": say which table, {' or '.join(sorted(tables))}" if len(tables) > 1 else ", as its columns are hashed, redacted or dropped"
 
 
 def _alias_path(alias: str) -> str:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vector_assets.indexed.answers import MOST_CANDIDATES, SPARE, TIE, check_vector, depth, fused, similarity
 from vector_assets.indexed.conditions import SOURCE_TABLE, Checked, check_condition
 from vector_assets.indexed.index import CollectionSchema, Hit, Query
 from vector_assets.indexed.lance_layout import PROPERTY_PREFIX
@@ -28,27 +29,23 @@ METRICS: Mapping[str, Literal["cosine", "dot", "l2"]] = {"cosine": "cosine", "do
 ROWS_PER_PARTITION = 4096
 _PROBED_SHARE = 8  # one partition in eight: recall 1.0 at 400,000 clustered vectors
 _LEAST_PROBED = 16
-RRF_K = 60  # Cormack, Clarke & Büttcher, SIGIR 2009: reciprocal rank fusion, where 60 was best and hardly mattered
-_FUSED_DEPTH = 100
-_SPARE = 16
-_MOST_CANDIDATES = 4096
-_TIE = 1e-6
 _HIT_COLUMNS = ("id", "source_key", "source_table", "text")
 
 
 def search(dataset: LanceDataset, schema: CollectionSchema, query: Query, *, partitions: int) -> list[Hit]:
     """The best hits, best first. `partitions` is what the vector index was trained with; 0 where there is none.
 
-    Raises ConfigurationError for a condition that does not fit.
+    Raises ConfigurationError for a condition that does not fit, IndexConflict for a query vector of another length or one that is not
+    finite.
     """
+    check_vector(query, schema)
     where = predicate([check_condition(condition, schema) for condition in query.where], exclude_row=query.exclude_row)
     probes = _probes(dataset, partitions, where if query.where else None)
-    depth = query.limit if query.text is None else max(_FUSED_DEPTH, 4 * query.limit)
-    semantic = _nearest(dataset, schema, query.vector, where=where, count=depth, probes=probes)
+    semantic = _nearest(dataset, schema, query.vector, where=where, count=depth(query), probes=probes)
     if query.text is None:
-        return [_hit(row, row["score"], schema) for row in semantic]
-    keywords = _keywords(dataset, schema, query.text, where=where, count=depth)
-    return _fused((semantic, keywords), schema)[: query.limit]
+        return semantic
+    keywords = _keywords(dataset, schema, query.text, where=where, count=depth(query))
+    return fused((semantic, keywords))[: query.limit]
 
 
 def _probes(dataset: LanceDataset, partitions: int, where: str | None) -> int:
@@ -102,12 +99,10 @@ def text_literal(text: str) -> str:
 
 # --- candidates ------------------------------------------------------------------------------------------------------------------------
 
-_Row = dict[str, object]
-
 
 def _nearest(
     dataset: LanceDataset, schema: CollectionSchema, vector: npt.NDArray[np.float32], *, where: str | None, count: int, probes: int
-) -> list[_Row]:
+) -> list[Hit]:
     nearest: dict[str, object] = {
         "column": "vector",
         "q": np.asarray(vector, dtype=np.float32),
@@ -124,23 +119,9 @@ def _nearest(
             columns=[*_columns(schema), "vector", "_distance"], nearest={**nearest, "k": asked}, filter=where, prefilter=True
         )
         found = scanner.to_table()
-        return found.append_column("score", pa.array(_similarity(found, vector, schema.spec.distance)))
+        return found.append_column("score", pa.array(similarity(stored_vectors(found), vector, schema.spec.distance)))
 
-    return _best(fetch, count)
-
-
-def _similarity(found: pa.Table, vector: npt.NDArray[np.float32], distance: str) -> npt.NDArray[np.float64]:
-    """Higher is nearer: cosine similarity, dot product, or negative squared distance. Row by row, so that equal vectors score alike."""
-    stored = stored_vectors(found).astype(np.float64)
-    asked = np.asarray(vector, dtype=np.float64)
-    products = (stored - asked) ** 2 if distance == "l2-squared" else stored * asked
-    scores: npt.NDArray[np.float64] = products.sum(axis=1)
-    if distance == "l2-squared":
-        return -scores
-    if distance == "dot":
-        return scores
-    norms = np.sqrt((stored**2).sum(axis=1)) * np.sqrt((asked**2).sum())
-    return np.clip(scores / np.where(norms > 0, norms, 1), -1, 1)
+    return _best(fetch, count, schema)
 
 
 def stored_vectors(rows: pa.Table) -> npt.NDArray[np.float16]:
@@ -150,7 +131,7 @@ def stored_vectors(rows: pa.Table) -> npt.NDArray[np.float16]:
     return values.reshape(-1, column.type.list_size)
 
 
-def _keywords(dataset: LanceDataset, schema: CollectionSchema, text: str, *, where: str | None, count: int) -> list[_Row]:
+def _keywords(dataset: LanceDataset, schema: CollectionSchema, text: str, *, where: str | None, count: int) -> list[Hit]:
     from lance.query import MatchQuery  # any text is a query: no operators to escape
 
     def fetch(asked: int) -> pa.Table:
@@ -160,53 +141,38 @@ def _keywords(dataset: LanceDataset, schema: CollectionSchema, text: str, *, whe
         found = scanner.to_table()
         return found.append_column("score", found.column("_score").cast(pa.float64()))
 
-    return _best(fetch, count)
+    return _best(fetch, count, schema)
 
 
 def _columns(schema: CollectionSchema) -> list[str]:
     return [*_HIT_COLUMNS, *(PROPERTY_PREFIX + prop.name for prop in schema.properties)]
 
 
-def _best(fetch: Callable[[int], pa.Table], count: int) -> list[_Row]:
-    """The first `count` rows by (score, id). Where a tie crosses the end, more are fetched until it is whole, within reason."""
-    asked = count + _SPARE
+def _best(fetch: Callable[[int], pa.Table], count: int, schema: CollectionSchema) -> list[Hit]:
+    """The first `count` hits by (score, id). Where a tie crosses the end, more are fetched until it is whole, within reason."""
+    asked = count + SPARE
     while True:
         found = fetch(asked)
         scores = np.sort(found.column("score").to_numpy())[::-1]
-        exhausted = len(scores) < asked or asked >= max(_MOST_CANDIDATES, count + _SPARE)
-        if exhausted or scores[-1] < scores[count - 1] - _TIE:
+        exhausted = len(scores) < asked or asked >= max(MOST_CANDIDATES, count + SPARE)
+        if exhausted or scores[-1] < scores[count - 1] - TIE:
             break
         asked *= 4
     order = pc.sort_indices(
         found.append_column("order", found.column("id").cast(pa.binary())), sort_keys=[("score", "descending"), ("order", "ascending")]
     )
-    rows: list[_Row] = found.drop_columns(["vector"] if "vector" in found.column_names else []).take(order[:count]).to_pylist()
-    return rows
+    rows = found.drop_columns(["vector"] if "vector" in found.column_names else []).take(order[:count])
+    return [_hit(row, schema) for row in rows.to_pylist()]
 
 
-# --- hits ------------------------------------------------------------------------------------------------------------------------------
-
-
-def _fused(lists: Sequence[Sequence[_Row]], schema: CollectionSchema) -> list[Hit]:
-    """Reciprocal rank fusion: a row's score is the sum of 1 / (60 + rank) over the lists that have it."""
-    scores: dict[object, float] = {}
-    rows: dict[object, _Row] = {}
-    for ranked in lists:
-        for rank, row in enumerate(ranked, start=1):
-            scores[row["id"]] = scores.get(row["id"], 0.0) + 1 / (RRF_K + rank)
-            rows[row["id"]] = row
-    order = sorted(scores, key=lambda object_id: (-scores[object_id], object_id))
-    return [_hit(rows[object_id], scores[object_id], schema) for object_id in order]
-
-
-def _hit(row: _Row, score: object, schema: CollectionSchema) -> Hit:
+def _hit(row: Mapping[str, object], schema: CollectionSchema) -> Hit:
     assert isinstance(row["id"], bytes)
-    assert isinstance(score, float)
+    assert isinstance(row["score"], float)
     return Hit(
         id=str(uuid.UUID(bytes=row["id"])),
         key=str(row["source_key"]),
         table=str(row["source_table"]),
-        score=score,
+        score=row["score"],
         text=str(row["text"]),
         properties={prop.name: row[PROPERTY_PREFIX + prop.name] for prop in schema.properties},
     )

@@ -25,7 +25,7 @@ def embedding_generation(model_digest: str, rule: PassageRule, *, dtype: str, pa
 
 def generation(embeddings: str, collection: CollectionSpec, *, properties: Mapping[str, object]) -> str:
     """12 hex digits over an embedding generation, a collection's settings and its properties (JSON values by name)."""
-    version = version_of("generation", embeddings=embeddings, collection=collection.model_dump(mode="json"), properties=dict(properties))
+    version = version_of("generation", embeddings=embeddings, collection=collection.declared, properties=dict(properties))
     return version[:GENERATION_DIGITS]
 
 

@@ -17,13 +17,15 @@ from typer.testing import CliRunner
 from vector_assets.cli.app import app
 from vector_assets.cli.results import TableResult
 from vector_assets.demo import guide
-from vector_assets.demo.lakehouse import Edits
+from vector_assets.demo.lakehouse import DuckDBLakehouse
+from vector_assets.demo.sample import Edits
 from vector_assets.engines import Engines
 from vector_assets.models.registry import ModelVersion, Registry
 from vector_assets.pipeline import STAGES, Pipeline
 from vector_assets.settings import Settings, load_settings
 from vector_assets_tests.fakes import StubEncoder, StubRedactor, model_version
 
+EDITED = DuckDBLakehouse.edited
 EDITS = Edits(changed=(1, 2, 3), deleted=(4,), added=(5, 6))
 
 
@@ -63,7 +65,7 @@ def _tour() -> str:
     pipeline = Pipeline(settings, StubEngines(settings))
     told = io.StringIO()
     try:
-        failed = guide.run(pipeline, Console(file=told, width=80), tickets=40)
+        failed = guide.run(pipeline, Console(file=told, width=80), guide.embedded(settings), tickets=40)
     finally:
         pipeline.close()
     assert failed == []
@@ -74,12 +76,12 @@ def test_the_tour_and_what_it_says_to_try_next(place: Path) -> None:
     told = _tour()
     report = json.loads((place / "home" / "report.json").read_text())
     assert (report["first"]["ok"], report["second"]["ok"]) == (True, True)
-    assert report["first"]["tables"][guide.EDITED]["embeddings"]["added"] == 40
+    assert report["first"]["tables"][EDITED]["embeddings"]["added"] == 40
     for stage in STAGES:
-        numbers = report["second"]["tables"][guide.EDITED][stage]
+        numbers = report["second"]["tables"][EDITED][stage]
         assert (numbers["added"], numbers["changed"], numbers["deleted"]) == (2, 3, 1)
         assert numbers["unchanged"] == 36
-    assert report["second"]["tables"][guide.EDITED]["embeddings"]["encoded"] == 5
+    assert report["second"]["tables"][EDITED]["embeddings"]["encoded"] == 5
     assert "exactly those 6 rows were touched" in told
     for asked in ("--hybrid --where status=open", "--like "):
         assert asked in told
@@ -113,13 +115,13 @@ def _type(lines: str) -> None:
 def test_anything_beside_the_edits_is_a_surprise() -> None:
     right = {"added": 2, "changed": 3, "deleted": 1}
     done = {
-        guide.EDITED: TableResult(dict.fromkeys(STAGES, right)),
+        EDITED: TableResult(dict.fromkeys(STAGES, right)),
         "sample.crm.notes": TableResult(dict.fromkeys(STAGES, dict.fromkeys(right, 0))),
     }
-    assert guide.surprises(done, EDITS) == []
+    assert guide.surprises(done, EDITS, EDITED) == []
     done["sample.crm.notes"].stages["embeddings"] = right
-    done[guide.EDITED].stages = done[guide.EDITED].stages | {"raw_tables": dict.fromkeys(right, 0)}
-    surprises = guide.surprises(done, EDITS)
+    done[EDITED].stages = done[EDITED].stages | {"raw_tables": dict.fromkeys(right, 0)}
+    surprises = guide.surprises(done, EDITS, EDITED)
     assert len(surprises) == 2
     assert "sample.crm.notes, embeddings" in surprises[1]
 

@@ -7,13 +7,14 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from vector_assets.demo import lakehouse
-from vector_assets.demo.lakehouse import Edits
+from vector_assets.demo import guide
+from vector_assets.demo import sample as content
+from vector_assets.demo.lakehouse import DuckDBLakehouse
 from vector_assets.demo.phrases import ENTITIES, PhraseBook, fill
+from vector_assets.demo.sample import Edits
 from vector_assets.errors import SourceError, SourceUnavailable, StorageError
 from vector_assets.tables import TableRef, load_sources
 
-SOURCES = Path(lakehouse.__file__).with_name("sources.yaml")
 TABLES = ("docs.topics", "support.tickets", "support.ticket_labels", "crm.notes")
 
 
@@ -46,14 +47,14 @@ def _wrong_labels(path: Path) -> list[tuple[object, ...]]:
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("lake") / "home" / "sample.duckdb"
-    lakehouse.build(path)
+    DuckDBLakehouse(path).build()
     return path
 
 
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
     path = tmp_path / "sample.duckdb"
-    lakehouse.build(path, tickets=40)
+    DuckDBLakehouse(path).build(tickets=40)
     return path
 
 
@@ -63,7 +64,7 @@ def test_tables_hold_what_the_demo_needs(sample: Path) -> None:
     assert topics > 70
     assert tickets == 2000
     assert labels > tickets
-    assert notes == lakehouse.ACCOUNTS * lakehouse.NOTES_PER_ACCOUNT + len(lakehouse.ODD_NOTES)
+    assert notes == content.ACCOUNTS * content.NOTES_PER_ACCOUNT + len(content.ODD_NOTES)
     assert _rows(sample, "SELECT count(*) FROM docs.topics WHERE title IS NULL OR length(body) < 100 OR title LIKE '%***%'") == [(0,)]
     assert _rows(sample, "SELECT count(DISTINCT subject || body) > 1950 FROM support.tickets") == [(True,)]
     assert _rows(sample, "SELECT count(*) > 100 FROM support.tickets GROUP BY topic") == [(True,)] * 13
@@ -87,8 +88,8 @@ def test_odd_notes_are_there(sample: Path) -> None:
 
 def test_same_seed_same_rows_and_other_seed_other_rows(small: Path, tmp_path: Path) -> None:
     again, other = tmp_path / "again.duckdb", tmp_path / "other.duckdb"
-    lakehouse.build(again, tickets=40)
-    lakehouse.build(other, tickets=40, seed=8)
+    DuckDBLakehouse(again).build(tickets=40)
+    DuckDBLakehouse(other).build(tickets=40, seed=8)
     assert _everything(again) == _everything(small)
     assert _everything(other)[1] != _everything(small)[1]
 
@@ -99,21 +100,21 @@ def test_a_longer_table_starts_like_a_shorter_one(small: Path, sample: Path) -> 
 
 def test_build_leaves_an_existing_file_alone(small: Path) -> None:
     before = small.stat()
-    lakehouse.build(small, tickets=50)
+    DuckDBLakehouse(small).build(tickets=50)
     assert small.stat() == before
 
 
 def test_build_says_where_it_cannot_write(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StorageError, match="VECTOR_ASSETS_HOME"):
-        lakehouse.build(tmp_path / "file" / "sample.duckdb")
+        DuckDBLakehouse(tmp_path / "file" / "sample.duckdb").build()
 
 
 def test_edits_touch_what_they_say_and_differ_every_time(small: Path) -> None:
     seen: list[Edits] = []
     for _ in range(3):
         before = dict(_rows(small, "SELECT ticket_id, t FROM support.tickets t"))
-        edits = lakehouse.edit(small)
+        edits = DuckDBLakehouse(small).edit()
         after = dict(_rows(small, "SELECT ticket_id, t FROM support.tickets t"))
         assert [len(keys) for keys in edits] == [3, 1, 2]
         assert before.keys() - after.keys() == set(edits.deleted)
@@ -126,14 +127,14 @@ def test_edits_touch_what_they_say_and_differ_every_time(small: Path) -> None:
 
 def test_the_same_file_is_edited_in_the_same_way(small: Path, tmp_path: Path) -> None:
     twin = tmp_path / "twin.duckdb"
-    lakehouse.build(twin, tickets=40)
-    assert lakehouse.edit(twin) == lakehouse.edit(small)
+    DuckDBLakehouse(twin).build(tickets=40)
+    assert DuckDBLakehouse(twin).edit() == DuckDBLakehouse(small).edit()
     assert _everything(twin) == _everything(small)
 
 
 def test_edit_needs_a_sample(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="make demo"):
-        lakehouse.edit(tmp_path / "none.duckdb")
+        DuckDBLakehouse(tmp_path / "none.duckdb").edit()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -143,7 +144,7 @@ def test_edit_says_that_another_process_has_the_file(small: Path) -> None:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"open\n"
         with pytest.raises(SourceUnavailable, match="another process"):
-            lakehouse.edit(small)
+            DuckDBLakehouse(small).edit()
         assert holder.stdin is not None
         holder.stdin.close()
 
@@ -161,7 +162,7 @@ def test_texts_do_not_depend_on_what_was_written_before() -> None:
 
 
 def test_sources_describe_the_sample(sample: Path) -> None:
-    sources = load_sources(SOURCES, {"VECTOR_ASSETS_HOME": str(sample.parent)})
+    sources = load_sources(guide.SOURCES, {"VECTOR_ASSETS_HOME": str(sample.parent)})
     assert sources.catalogs["sample"].path == sample
     for spec in sources.tables:
         ref = TableRef.parse(spec.table)

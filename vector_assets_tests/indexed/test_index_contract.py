@@ -14,6 +14,7 @@ import pytest
 from vector_assets.errors import ConfigurationError, IndexConflict
 from vector_assets.fingerprint import empty_hashes
 from vector_assets.indexed.index import CollectionSchema, Condition, Property, Query, VectorIndex
+from vector_assets.indexed.lance import LanceIndex
 from vector_assets.tables import CollectionSpec
 
 EAST, NORTH, NORTHEAST, WEST = [1, 0, 0, 0], [0, 1, 0, 0], [1, 1, 0, 0], [-1, 0, 0, 0]
@@ -175,24 +176,16 @@ def test_a_property_that_was_not_ensured_is_a_conflict(index: VectorIndex, make_
 
 
 def test_stored_keeps_tables_apart_and_is_bounded(index: VectorIndex, schema: CollectionSchema, make_objects: Any) -> None:
-    names = [f"n{i}" for i in range(20_000)]
-    mine = make_objects(names, np.tile(EAST, (len(names), 1)), table="c.s.it's")
+    # More than one batch of either. Weaviate takes 20,000 objects in 15 to 30 s, which says nothing more.
+    names = [f"n{i}" for i in range(20_000 if isinstance(index, LanceIndex) else 6_000)]
+    vectors = np.random.default_rng(0).standard_normal((len(names), 4))
+    mine = make_objects(names, vectors, table="c.s.it's")
     index.upsert(schema.name, mine)
     index.upsert(schema.name, make_objects(["other"], [EAST], table="c.s.t2"))
     batches = list(index.stored(schema.name, "c.s.it's"))
     assert max(batch.num_rows for batch in batches) < len(names)
     assert {value for batch in batches for value in batch.column("id").to_pylist()} == set(mine.column("id").to_pylist())
     assert stored_ids(index, schema.name, "c.s.none") == set()
-
-
-def test_stored_sees_one_moment(index: VectorIndex, schema: CollectionSchema, make_objects: Any, ids_of: Any) -> None:
-    objects = make_objects([f"n{i}" for i in range(100)], np.tile(EAST, (100, 1)))
-    index.upsert(schema.name, objects)
-    reading = index.stored(schema.name, "c.s.t")
-    first = next(reading)
-    index.delete(schema.name, ids_of(objects))
-    assert first.num_rows + sum(batch.num_rows for batch in reading) == 100
-    assert stored_ids(index, schema.name) == set()
 
 
 # --- search ----------------------------------------------------------------------------------------------------------------------------

@@ -129,6 +129,22 @@ def test_a_handle_meets_a_collection_wiped_and_remade_by_another(tmp_path: Path,
     assert [hit.key for hit in mine.search(schema.name, Query(np.ones(4, np.float32)))] == ["b"]
 
 
+# --- reading ---------------------------------------------------------------------------------------------------------------------------
+
+
+def test_stored_sees_one_moment(tmp_path: Path, make_schema: Any, make_objects: Any, ids_of: Any) -> None:
+    schema = make_schema()
+    index = LanceIndex(str(tmp_path))
+    index.ensure(schema)
+    objects = make_objects([f"n{i}" for i in range(100)], [[1, 0, 0, 0]] * 100)
+    index.upsert(schema.name, objects)
+    reading = index.stored(schema.name, "c.s.t")
+    first = next(reading)
+    index.delete(schema.name, ids_of(objects))
+    assert first.num_rows + sum(batch.num_rows for batch in reading) == 100
+    assert list(index.stored(schema.name, "c.s.t")) == []
+
+
 # --- upkeep ----------------------------------------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,408 @@
+"""A lake of its own on real servers: schemas in Trino's catalogs, collections in Weaviate, a Dagster instance, and what came of a sync.
+
+Sources, stage tables and the index are the real ones. What is expected of Weaviate is worked out here from the published embeddings, with
+lance and hashlib, and compared with what Weaviate's own client reads: our index has no part in the comparison.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
+
+import dagster as dg
+import lance
+import pyarrow as pa
+import trino
+import weaviate
+from weaviate.classes.init import Auth
+
+from vector_assets.cli.search import searcher
+from vector_assets.defs.assets import ASSETS
+from vector_assets.defs.partitions import TABLES
+from vector_assets.defs.resources import Platform
+from vector_assets.defs.run_tags import APPROVE_DELETES
+from vector_assets.defs.turn import DAGSTER
+from vector_assets.demo.servers.lakehouse import READER
+from vector_assets.engines import Engines
+from vector_assets.fingerprint import fingerprint
+from vector_assets.models.registry import ModelVersion
+from vector_assets.pipeline import Pipeline
+from vector_assets.raw.source import Source, SourceVersion, TableRead
+from vector_assets.reconcile.run import Outcome
+from vector_assets.search import Searcher
+from vector_assets.settings import Settings
+from vector_assets.tables import TableRef
+from vector_assets_tests.fakes import StubEncoder, StubRedactor, model_version
+from vector_assets_tests.live.fixtures import Trino, Weaviate
+
+if TYPE_CHECKING:
+    from vector_assets.embedded.encoder import Encoder
+    from vector_assets.redacted.analyzer import Redactor
+
+CATALOGS = {"lake": "iceberg", "delta": "delta", "shop": "postgres", "made": "tpch"}
+"""Names in sources.yaml, and what Trino calls them."""
+
+OWNER = "alice"
+"""Who makes and edits the tables; syncs are another user's."""
+
+_WORDS_PER_PASSAGE = 8  # of stand-in models: most comments of TPC-H become several passages
+
+
+class Stored(NamedTuple):
+    """An object, as far as it can be told from another one."""
+
+    uuid: str
+    fingerprint: str
+    generation: str
+
+
+class Table(NamedTuple):
+    """A table: its partition key here, and its name in Trino's SQL."""
+
+    ref: TableRef
+    sql: str
+
+
+class Did(NamedTuple):
+    """What a sync did: outcomes by stage, rows of the source that were fetched, texts redacted and passages encoded."""
+
+    outcomes: Mapping[str, Outcome]
+    fetched: int
+    redacted: int
+    encoded: int
+
+    @property
+    def planned(self) -> int:
+        """Rows that raw_tables planned."""
+        return self.outcomes["raw_tables"].planned
+
+
+@dataclass
+class Models:
+    """The stand-ins of a lake, which outlive its pipelines. `model` None: the registry's champion. `real`: Presidio and torch instead."""
+
+    model: ModelVersion | None = field(default_factory=model_version)
+    real: bool = False
+    redactor: StubRedactor = field(default_factory=StubRedactor)
+    encoders: dict[str, StubEncoder] = field(default_factory=dict)
+    fetched: int = 0
+
+    @property
+    def encoded(self) -> int:
+        return sum(len(encoder.seen) for encoder in self.encoders.values())
+
+
+class RealLake:
+    """Tables, settings and pipelines of one test. Made by `real_lake`."""
+
+    def __init__(self, home: Path, trino: Trino, weaviate: Weaviate, models: Models) -> None:
+        self.name = f"e2e_{uuid.uuid4().hex[:10]}"
+        self.home, self.trino, self.models = home, trino, models
+        self._weaviate, self._schemas = weaviate, set[str]()
+        self._entries: tuple[Mapping[str, object], ...] = ()
+        self._collections: Mapping[str, object] = {}
+        self._users: Mapping[str, str] = {}
+        self._overrides: Mapping[str, object] = {}
+        self.pipeline: Pipeline | None = None
+        self.instance = dg.DagsterInstance.ephemeral()
+        home.mkdir(parents=True, exist_ok=True)
+        (home / "secret").write_text("a secret for tests, 32 bytes long")
+
+    # --- Trino ---
+
+    def run(self, statement: str, user: str = OWNER) -> list[tuple[object, ...]]:
+        """Run a statement to its end."""
+        place = urlsplit(self.trino.url)
+        with trino.dbapi.connect(host=place.hostname, port=place.port, user=user) as connection:
+            return [tuple(row) for row in connection.cursor().execute(statement).fetchall()]
+
+    def table(self, catalog: str, name: str) -> Table:
+        """A table in a schema of our own, which is there now; the table need not be."""
+        if catalog not in self._schemas:
+            self._schemas.add(catalog)
+            self.run(f"CREATE SCHEMA {CATALOGS[catalog]}.{self.name}")
+        return Table(TableRef(catalog, self.name, name), f"{CATALOGS[catalog]}.{self.name}.{name}")
+
+    # --- what is synced ---
+
+    def collection(self, name: str) -> str:
+        """The name of a collection of our own."""
+        return f"{name}_{self.name}"
+
+    def declare(
+        self,
+        *entries: Mapping[str, object],
+        users: Mapping[str, str] | None = None,
+        collections: Mapping[str, object] | None = None,
+        **overrides: object,
+    ) -> Pipeline:
+        """Write sources.yaml, and open a pipeline of it. `users`: whom a catalog is read as. `overrides`: settings, kept from then on."""
+        self._entries, self._users, self._collections = entries, users or {}, collections or {}
+        self._overrides = {**self._overrides, **overrides}
+        return self.reopen()
+
+    def reopen(self, weaviate: Weaviate | None = None) -> Pipeline:
+        """A new pipeline as a new process has it; on another Weaviate, where one is given."""
+        self.close()
+        self._weaviate = weaviate or self._weaviate
+        place = urlsplit(self.trino.url)
+        catalogs = {
+            name: {"engine": "trino", "host": place.hostname, "port": place.port, "user": self._users.get(name, READER), "catalog": catalog}
+            for name, catalog in CATALOGS.items()
+        }
+        sources = {"catalogs": catalogs, "tables": self._entries, "collections": self._collections}
+        path = self.home / "sources.yaml"
+        path.write_text(json.dumps(sources))  # which is YAML too
+        settings = Settings(  # type: ignore[arg-type]
+            home=self.home,
+            sources=path,
+            weaviate_url=self._weaviate.url,
+            weaviate_grpc_url=self._weaviate.grpc_url,
+            weaviate_api_key=self._weaviate.api_key,
+            redaction_workers=1,
+            **self._overrides,
+        )
+        self.pipeline = Pipeline(settings, LiveEngines(settings, self.models))
+        return self.pipeline
+
+    def sync(self, *tables: Table | TableRef, approve: str | None = None) -> Did:
+        """Materialize the five assets of each table; every one must succeed."""
+        before = self._counts()
+        outcomes: dict[str, Outcome] = {}
+        for table in tables:
+            result, outcomes = self._materialize(_ref(table), approve)
+            assert result.success, _failure(result)
+        return Did(outcomes, *(now - then for now, then in zip(self._counts(), before, strict=True)))
+
+    def failure(self, table: Table | TableRef) -> str:
+        """What a user reads in Dagster of a sync that must fail."""
+        result, _ = self._materialize(_ref(table), None)
+        assert not result.success
+        return _failure(result)
+
+    def _materialize(self, ref: TableRef, approve: str | None) -> tuple[dg.ExecuteInProcessResult, dict[str, Outcome]]:
+        assert self.pipeline is not None
+        outcomes: dict[str, Outcome] = {}
+        platform = Platform(self.pipeline, finished=lambda outcome: outcomes.update({outcome.stage: outcome}), step_retries=0)
+        with DAGSTER.inside():  # tests sync in threads
+            self.instance.add_dynamic_partitions(str(TABLES.name), [ref.key])
+            result = dg.materialize(
+                ASSETS,
+                instance=self.instance,
+                partition_key=ref.key,
+                resources={"platform": platform},
+                tags={APPROVE_DELETES: approve} if approve else {},
+                raise_on_error=False,
+            )
+        return result, outcomes
+
+    def _counts(self) -> tuple[int, int, int]:
+        return self.models.fetched, len(self.models.redactor.seen), self.models.encoded
+
+    # --- Weaviate ---
+
+    @contextmanager
+    def client(self) -> Iterator[weaviate.WeaviateClient]:
+        """Weaviate's own client."""
+        rest, grpc = urlsplit(self._weaviate.url), urlsplit(self._weaviate.grpc_url)
+        with weaviate.connect_to_custom(
+            http_host=str(rest.hostname),
+            http_port=rest.port or 0,
+            http_secure=False,
+            grpc_host=str(grpc.hostname),
+            grpc_port=grpc.port or 0,
+            grpc_secure=False,
+            auth_credentials=Auth.api_key(self._weaviate.api_key),
+            skip_init_checks=True,
+        ) as client:
+            yield client
+
+    def stored(self, collection: str) -> dict[str, set[Stored]]:
+        """Objects by table, of a collection or of what an alias points to."""
+        found: dict[str, set[Stored]] = {}
+        with self.client() as client:
+            for thing in client.collections.use(collection).iterator(return_properties=["source_table", "fingerprint", "generation"]):
+                said = {name: str(value) for name, value in thing.properties.items()}
+                one = Stored(str(thing.uuid), said["fingerprint"], said["generation"])
+                found.setdefault(said["source_table"], set()).add(one)
+        return found
+
+    def pointed(self, alias: str) -> str | None:
+        """The collection that an alias points to."""
+        with self.client() as client:
+            found = client.alias.get(alias_name=alias)
+            return found.collection if found else None
+
+    def searcher(self) -> Searcher:
+        """A searcher as the command line makes it."""
+        assert self.pipeline is not None
+        return searcher(self.pipeline.engines)
+
+    # --- what must be there ---
+
+    def promised(self, table: Table | TableRef, model: ModelVersion | None = None) -> set[Stored]:
+        """The objects that a table's published embeddings stand for."""
+        assert self.pipeline is not None
+        ref = _ref(table)
+        spec = self.pipeline.settings.tables.spec_for(ref)
+        names = self.pipeline.generations(spec, model or self.pipeline.engines.champion())
+        rows = lance.dataset(self.pipeline.uri("embeddings", ref, names.embeddings), version="published").to_table(
+            columns=["row_id", "content", "passages", "properties_fingerprint"]
+        )
+        return {
+            Stored(_object_id(row["row_id"], passage["ordinal"]), _object_fingerprint(passage, row, names.collection), names.collection)
+            for row in rows.drop_columns("passages").append_column("passages", _without_vectors(rows)).to_pylist()
+            if row["content"] is not None
+            for passage in row["passages"]
+        }
+
+    def assert_level(self, collection: str, *tables: Table | TableRef) -> None:
+        """What the alias shows is just what the published embeddings of these tables promise."""
+        stored, promised = self.stored(collection), {_ref(table).key: self.promised(table) for table in tables}
+        assert {key: len(objects) for key, objects in stored.items()} == {key: len(objects) for key, objects in promised.items() if objects}
+        assert stored == {key: objects for key, objects in promised.items() if objects}
+
+    # --- the end ---
+
+    def close(self) -> None:
+        """End the pipeline."""
+        if self.pipeline is not None:
+            self.pipeline.close()
+            self.pipeline = None
+
+    def remove(self) -> None:
+        """Drop whatever this lake made."""
+        self.close()
+        self.instance.dispose()
+        with self.client() as client:
+            for name in [name for name in client.collections.list_all(simple=True) if self.name in name]:
+                for alias in client.alias.list_all(collection=name):
+                    client.alias.delete(alias_name=alias)
+                client.collections.delete(name)
+        for catalog in map(CATALOGS.__getitem__, self._schemas):
+            for (table,) in self.run(f"SHOW TABLES FROM {catalog}.{self.name}"):
+                self.run(f'DROP TABLE {catalog}.{self.name}."{table}"')
+            self.run(f"DROP SCHEMA {catalog}.{self.name}")
+
+
+@contextmanager
+def real_lake(home: Path, trino: Trino, weaviate: Weaviate, models: Models | None = None) -> Iterator[RealLake]:
+    """A lake for the length of a `with`."""
+    lake = RealLake(home, trino, weaviate, models or Models())
+    try:
+        yield lake
+    finally:
+        lake.remove()
+
+
+# --- engines ---------------------------------------------------------------------------------------------------------------------------
+
+
+class LiveEngines(Engines):
+    """Real sources, index and registry. Rows that are fetched are counted; models are stand-ins, one encoder per digest, or real."""
+
+    def __init__(self, settings: Settings, models: Models) -> None:
+        super().__init__(settings)
+        self._models = models
+
+    def source(self, catalog: str) -> Source:
+        return CountedSource(super().source(catalog), self._models)
+
+    def redactor(self, policy: str) -> Redactor:
+        return super().redactor(policy) if self._models.real else self._models.redactor
+
+    def champion(self) -> ModelVersion:
+        return self._models.model or super().champion()
+
+    def encoder(self, model: ModelVersion) -> Encoder:
+        return super().encoder(model) if self._models.real else stub_encoder(self._models, model)
+
+
+_making = threading.Lock()
+
+
+def stub_encoder(models: Models, model: ModelVersion) -> StubEncoder:
+    """The stand-in for a model; its vectors are as long as the model says."""
+    with _making:
+        if model.digest not in models.encoders:
+            models.encoders[model.digest] = StubEncoder(model.dimension or 8, _WORDS_PER_PASSAGE)
+        return models.encoders[model.digest]
+
+
+class CountedSource:
+    """A source whose reads count the rows that they hand out with their values."""
+
+    def __init__(self, source: Source, models: Models) -> None:
+        self._source, self._models = source, models
+
+    def tables(self, pattern: str) -> list[TableRef]:
+        return self._source.tables(pattern)
+
+    def version(self, table: TableRef) -> SourceVersion:
+        return self._source.version(table)
+
+    @contextmanager
+    def open(self, table: TableRef, columns: Sequence[str], key: Sequence[str]) -> Iterator[CountedRead]:
+        with self._source.open(table, columns, key) as read:
+            yield CountedRead(read, self._models)
+
+
+class CountedRead:
+    """See `CountedSource`."""
+
+    def __init__(self, read: TableRead, models: Models) -> None:
+        self._read, self._models = read, models
+        self.version, self.schema = read.version, read.schema
+        self.digests, self.present = read.digests, read.present
+
+    def rows(self) -> Iterator[pa.RecordBatch]:
+        return self._counted(self._read.rows())
+
+    def fetch(self, keys: pa.StructArray) -> Iterator[pa.RecordBatch]:
+        return self._counted(self._read.fetch(keys))
+
+    def _counted(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            self._models.fetched += len(batch)
+            yield batch
+
+
+# --- inside ----------------------------------------------------------------------------------------------------------------------------
+
+
+def _ref(table: Table | TableRef) -> TableRef:
+    return table.ref if isinstance(table, Table) else table
+
+
+def _failure(result: dg.ExecuteInProcessResult) -> str:
+    """The failed step's message, as a user sees it."""
+    (event,) = result.get_step_failure_events()
+    data = event.step_failure_data
+    return (data.user_failure_data.description if data.user_failure_data else None) or data.error_display_string
+
+
+def _without_vectors(rows: pa.Table) -> pa.ListArray:
+    """Passages as (ordinal, fingerprint): vectors as Python lists take long."""
+    passages = rows.column("passages").combine_chunks()
+    kept = pa.StructArray.from_arrays([passages.values.field(name) for name in ("ordinal", "fingerprint")], ["ordinal", "fingerprint"])
+    return pa.ListArray.from_arrays(passages.offsets, kept, mask=passages.is_null())
+
+
+def _object_id(row_id: bytes, ordinal: int) -> str:
+    """A UUID of version 8 over (row id, ordinal)."""
+    octets = bytearray(hashlib.blake2b(row_id + ordinal.to_bytes(4, "little"), digest_size=16, person=b"object").digest())
+    octets[6] = octets[6] & 0x0F | 0x80
+    octets[8] = octets[8] & 0x3F | 0x80
+    return str(uuid.UUID(bytes=bytes(octets)))
+
+
+def _object_fingerprint(passage: Mapping[str, bytes], row: Mapping[str, bytes], generation: str) -> str:
+    return fingerprint("object", (passage["fingerprint"], row["properties_fingerprint"], generation.encode())).hex()
