@@ -71,9 +71,7 @@ class Engines:
         def make() -> Redactor:
             from vector_assets.redacted.analyzer import PresidioRedactor
 
-            return self._closed_with_us(
-                PresidioRedactor(self._settings.tables.redaction[policy], workers=self._settings.redaction_workers)
-            )
+            return self._closed_with_us(PresidioRedactor(self._settings.tables.redaction[policy], workers=self._settings.redaction_workers))
 
         return self._once("redactor", policy, make)
 

@@ -185,7 +185,8 @@ class Pipeline:
         source = self.engines.source(ref.catalog)
         with source.open(ref, spec.columns, spec.key) as read:
             work = self.raw_work(ref, read, epoch=context.lease.epoch)
-            return reconcile(work.stage, work.rows, work.table, context.limits)
+            outcome = reconcile(work.stage, work.rows, work.table, context.limits)
+            return replace(outcome, counts={**outcome.counts, **read.facts})
 
     def raw_work(self, ref: TableRef, read: TableRead, *, epoch: int = 0) -> RawWork:
         """What raw_tables is made with for one open read. Nothing is read or written yet."""

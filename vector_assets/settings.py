@@ -128,4 +128,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         return Settings()
     except ValidationError as error:
         problem = error.errors(include_url=False, include_input=False)[0]
-        raise ConfigurationError(f"{PREFIX}{str(problem['loc'][0]).removeprefix(PREFIX).upper()}: {problem['msg']}") from None
+        place = str(problem["loc"][0])  # a field, or the variable that it has for a name
+        field = Settings.model_fields.get(place.lower())
+        name = place.upper() if field is None else str(field.validation_alias or f"{PREFIX}{place.upper()}")
+        raise ConfigurationError(f"{name}: {problem['msg']}") from None

@@ -93,6 +93,13 @@ class TrinoCatalog(_Model):
     spooling: bool = True
     timeout_seconds: float = Field(default=60, gt=0)
 
+    @field_validator("host")
+    @classmethod
+    def _alone(cls, host: str) -> str:
+        if "/" in host or "@" in host or host.count(":") == 1:  # two and more: an IPv6 address
+            raise ValueError("not a host alone: the port is a setting of its own, and `tls` says what https:// would")
+        return host.strip("[]")
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         given = [name for name in ("password", "password_file", "jwt", "jwt_file") if getattr(self, name) is not None]
@@ -403,7 +410,10 @@ def _expand(value: object, variables: Mapping[str, str], path: Path) -> object:
 def _first_problem(error: ValidationError) -> str:
     # A name that does not exist comes first: it is the likely cause of one that is missing.
     problem = min(error.errors(include_url=False, include_input=False), key=lambda problem: problem["type"] != "extra_forbidden")
-    place = ".".join(str(part) for part in problem["loc"])
+    loc = [str(part) for part in problem["loc"]]
+    if loc[:1] == ["catalogs"]:
+        del loc[2:3]  # the engine, which pydantic puts in between
+    place = ".".join(loc)
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
         message = "no such setting; check the spelling"

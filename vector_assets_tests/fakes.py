@@ -55,6 +55,11 @@ class MemoryRead:
     schema: pa.Schema
     key: Sequence[str]
     content: list[dict[str, object]]
+    read: int = 0
+
+    @property
+    def facts(self) -> dict[str, int]:
+        return {"rows_read": self.read}
 
     def digests(self) -> Iterator[pa.RecordBatch]:
         yield from (batch.select(["key", "digest"]) for batch in self._batches("digests", self.content))
@@ -74,6 +79,7 @@ class MemoryRead:
         size = self.source.batch_rows
         for number, start in enumerate(range(0, len(rows), size)):
             self.source.on_read(kind, number)
+            self.read += len(rows[start : start + size])
             table = pa.Table.from_pylist(rows[start : start + size], schema=self.schema).combine_chunks()
             values = pa.StructArray.from_arrays([column.combine_chunks() for column in table.columns], fields=list(self.schema))
             fields = [self.schema.field(name) for name in self.key]

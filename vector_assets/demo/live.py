@@ -22,13 +22,12 @@ from urllib.parse import urlsplit
 from vector_assets import initial
 from vector_assets.demo.guide import Scene, near
 from vector_assets.demo.servers.lakehouse import USER
-from vector_assets.demo.servers.process import STOP_SECONDS, serving
+from vector_assets.demo.servers.process import serving
 from vector_assets.demo.trino_lakehouse import TrinoLakehouse
 from vector_assets.errors import ConfigurationError, StorageError
 
 SOURCES = Path(str(files("vector_assets.demo").joinpath("live.yaml")))
 _OTHER_ACCESS = ("WEAVIATE_API_KEY_FILE", "WEAVIATE_ALLOW_ANONYMOUS")
-_SERVERS = 4
 
 
 @contextmanager
@@ -42,7 +41,7 @@ def live(home: Path) -> Iterator[Scene]:
         into, log = Path(folder) / "servers.json", Path(folder) / "servers.log"
         hold = [sys.executable, "-m", "vector_assets.demo.servers", "hold", "lakehouse", "weaviate"]
         hold += ["--owner", str(os.getpid()), "--into", str(into), "--keep", str(home.absolute() / "servers")]
-        with serving(hold, log=log, ready=into.exists, stop_seconds=_SERVERS * STOP_SECONDS):
+        with serving(hold, log=log, ready=into.exists, servers=4):
             where = json.loads(into.read_text())
             variables = _variables(home, where)
             for name in _OTHER_ACCESS:

@@ -82,9 +82,9 @@ class TrinoLakehouse:
         except (trino.exceptions.Error, trino.exceptions.HttpError, OSError) as error:
             raise SourceUnavailable(f"Trino at {place.netloc} is away or failed ({type(error).__name__}): try again") from None
 
-    def _name(self, table: str) -> str:
+    def _name(self, table: str, suffix: str = "") -> str:
         schema, name = table.split(".")
-        return qualified(CATALOGS[table], self._prefix + schema, name)
+        return qualified(CATALOGS[table], self._prefix + schema, name + suffix)
 
     def _exists(self, connection: Connection, table: str) -> bool:
         schema, name = table.split(".")
@@ -93,7 +93,8 @@ class TrinoLakehouse:
 
     def _create(self, connection: Connection, table: str, rows: pa.Table) -> None:
         schema, _ = table.split(".")
-        unfinished, columns = self._name(table)[:-1] + '_unfinished"', ", ".join(f"{quoted(c.name)} {_TYPES[c.type]}" for c in rows.schema)
+        unfinished = self._name(table, "_unfinished")
+        columns = ", ".join(f"{quoted(column.name)} {_TYPES[column.type]}" for column in rows.schema)
         _run(connection, f"CREATE SCHEMA IF NOT EXISTS {qualified(CATALOGS[table], self._prefix + schema)}")
         _run(connection, f"DROP TABLE IF EXISTS {unfinished}")
         _run(connection, f"CREATE TABLE {unfinished} ({columns})")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from vector_assets.errors import ConfigurationError, IndexConflict
-from vector_assets.indexed.index import CollectionSchema, Hit, Query
+from vector_assets.indexed.index import CollectionSchema, Query
 
 RRF_K = 60  # Cormack, Clarke & Büttcher, SIGIR 2009: reciprocal rank fusion, where 60 was best and hardly mattered
 SPARE = 16  # candidates beyond the limit, to see whether a tie crosses it
@@ -53,17 +54,22 @@ def similarity(stored: npt.NDArray[np.floating], asked: npt.NDArray[np.float32],
     return np.clip(scores / np.where(norms > 0, norms, 1), -1, 1)
 
 
-def fused(rankings: Sequence[Sequence[Hit]]) -> list[Hit]:
-    """Reciprocal rank fusion: a hit's score is the sum of 1 / (60 + rank) over the rankings that have it."""
+class Ranked(NamedTuple):
+    """An object in a ranking; `id` is its UUID as text."""
+
+    id: str
+    score: float
+
+
+def fused(rankings: Iterable[Sequence[str]]) -> list[Ranked]:
+    """Reciprocal rank fusion of ids: a score is the sum of 1 / (60 + rank) over the rankings that have the id."""
     scores: dict[str, float] = {}
-    hits: dict[str, Hit] = {}
     for ranking in rankings:
-        for rank, hit in enumerate(ranking, start=1):
-            scores[hit.id] = scores.get(hit.id, 0.0) + 1 / (RRF_K + rank)
-            hits[hit.id] = hit
-    return ordered([hits[object_id]._replace(score=score) for object_id, score in scores.items()])
+        for rank, object_id in enumerate(ranking, start=1):
+            scores[object_id] = scores.get(object_id, 0.0) + 1 / (RRF_K + rank)
+    return ordered(Ranked(object_id, score) for object_id, score in scores.items())
 
 
-def ordered(hits: Sequence[Hit]) -> list[Hit]:
+def ordered(ranking: Iterable[Ranked]) -> list[Ranked]:
     """Best first; equal scores by id."""
-    return sorted(hits, key=lambda hit: (-hit.score, hit.id))
+    return sorted(ranking, key=lambda one: (-one.score, one.id))

@@ -45,7 +45,9 @@ def search(dataset: LanceDataset, schema: CollectionSchema, query: Query, *, par
     if query.text is None:
         return semantic
     keywords = _keywords(dataset, schema, query.text, where=where, count=depth(query))
-    return fused((semantic, keywords))[: query.limit]
+    hits = {hit.id: hit for hit in (*semantic, *keywords)}
+    ranking = fused([hit.id for hit in ranked] for ranked in (semantic, keywords))
+    return [hits[one.id]._replace(score=one.score) for one in ranking[: query.limit]]
 
 
 def _probes(dataset: LanceDataset, partitions: int, where: str | None) -> int:

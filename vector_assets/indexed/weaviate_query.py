@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from vector_assets.errors import ConfigurationError
 from vector_assets.fingerprint import HASH_TYPE
-from vector_assets.indexed.answers import MOST_CANDIDATES, SPARE, TIE, check_vector, depth, fused, ordered, several_rows, similarity
+from vector_assets.indexed.answers import MOST_CANDIDATES, SPARE, TIE, Ranked, check_vector, depth, fused, ordered, several_rows, similarity
 from vector_assets.indexed.conditions import Checked, check_condition
 from vector_assets.indexed.index import CollectionSchema, Hit, Query
 from vector_assets.indexed.weaviate_filters import filters_of, holds
@@ -39,6 +39,7 @@ QUERY_MAXIMUM_RESULTS = 10_000
 _HIT_PROPERTIES = ("source_key", "source_table", "text")
 _PAGE = 5_000  # objects without text and vector are about 200 bytes: a page is 1 MB
 _VECTOR_PAGE = 1_000
+_HIT_PAGE = 500
 _STORED = pa.schema([pa.field(name, HASH_TYPE, nullable=False) for name in ("id", "row_id", "fingerprint")])
 
 
@@ -54,40 +55,38 @@ def search(collection: Things, schema: CollectionSchema, query: Query) -> list[H
     check_vector(query, schema)
     if query.limit > QUERY_MAXIMUM_RESULTS:
         raise ConfigurationError(f"limit is {query.limit}: Weaviate finds {QUERY_MAXIMUM_RESULTS:,} objects at most")
-    ask = _Ask(collection, schema, query, [check_condition(condition, schema) for condition in query.where])
-    semantic = _best(ask.nearest, depth(query))
-    if query.text is None:
-        return semantic
-    return fused((semantic, _best(ask.keywords, depth(query))))[: query.limit]
+    ask = _Ask(collection, query, schema.spec.distance, [check_condition(condition, schema) for condition in query.where])
+    count = min(depth(query), QUERY_MAXIMUM_RESULTS)
+    ranking = _best(ask.nearest, count)
+    if query.text is not None:
+        ranking = fused([one.id for one in ranked] for ranked in (ranking, _best(ask.keywords, count)))
+    return _hits(collection, schema, ranking[: query.limit])
 
 
 class _Found(NamedTuple):
-    hits: list[Hit]
-    complete: bool  # there is nothing beyond them
+    ranking: list[Ranked]
+    complete: bool  # there is nothing beyond
 
 
 class _Ask(NamedTuple):
-    """A query on its way to the server."""
+    """A query on its way to the server, which answers without texts: a tie may make it 4,096 objects."""
 
     collection: Things
-    schema: CollectionSchema
     query: Query
+    distance: str
     conditions: list[Checked]
 
     def nearest(self, asked: int) -> _Found:
         from weaviate.classes.query import Filter
 
-        # Up to 40,000 objects (`flatSearchCutoff`) Weaviate compares with all that pass a filter; without one it walks its graph, where equal
-        # vectors cut others off: one object among 299 equal ones was out of reach, now and then. So there is always a filter.
+        # Up to 40,000 objects (`flatSearchCutoff`) Weaviate compares with all that pass a filter; without one it walks its graph, where
+        # equal vectors cut others off: one object among 299 equal ones was out of reach, now and then. So there is always a filter.
         filters = self._filters() or Filter.by_property("row_id").not_equal("")
-        answer = self.collection.query.near_vector(
+        found = self.collection.query.near_vector(
             self.query.vector.tolist(), limit=asked, filters=filters, include_vector=True, return_properties=self._properties()
-        )
-        if not answer.objects:
-            return _Found([], complete=True)
-        vectors = np.array([found.vector[VECTOR] for found in answer.objects], dtype=np.float32)
-        scores = similarity(vectors, self.query.vector, self.schema.spec.distance)
-        return self._found(answer.objects, scores.tolist(), asked)
+        ).objects
+        vectors = np.array([one.vector[VECTOR] for one in found], dtype=np.float32).reshape(-1, len(self.query.vector))
+        return self._found(found, similarity(vectors, self.query.vector, self.distance).tolist(), asked)
 
     def keywords(self, asked: int) -> _Found:
         from weaviate.classes.query import MetadataQuery
@@ -95,15 +94,15 @@ class _Ask(NamedTuple):
         text = (self.query.text or "").encode(errors="replace").decode()  # a lone surrogate does not travel
         if not any(map(str.isalnum, text)):  # no word: "" is an error there, anything else finds nothing
             return _Found([], complete=True)
-        answer = self.collection.query.bm25(
+        found = self.collection.query.bm25(
             text,
             query_properties=["text"],
             limit=asked,
             filters=self._filters(),
             return_metadata=MetadataQuery(score=True),
             return_properties=self._properties(),
-        )
-        return self._found(answer.objects, [found.metadata.score or 0.0 for found in answer.objects], asked)
+        ).objects
+        return self._found(found, [one.metadata.score or 0.0 for one in found], asked)
 
     def _filters(self) -> FilterReturn | None:
         from weaviate.classes.query import Filter
@@ -114,36 +113,45 @@ class _Ask(NamedTuple):
         return _all_of(filters)
 
     def _properties(self) -> list[str]:
-        return [*_HIT_PROPERTIES, *(prop.name for prop in self.schema.properties)]
+        return sorted({condition.property.name for condition in self.conditions})
 
-    def _found(self, objects: Sequence[Thing], scores: Sequence[float], asked: int) -> _Found:
-        hits = (_hit(found, score, self.schema) for found, score in zip(objects, scores, strict=True))
-        return _Found([hit for hit in hits if self._holds(hit)], complete=len(objects) < asked)
+    def _found(self, found: Sequence[Thing], scores: Sequence[float], asked: int) -> _Found:
+        ranking = [Ranked(str(one.uuid), score) for one, score in zip(found, scores, strict=True) if self._holds(one)]
+        return _Found(ordered(ranking), complete=len(found) < asked)
 
-    def _holds(self, hit: Hit) -> bool:
-        values = {**hit.properties, "source_table": hit.table}
-        return all(holds(condition, values[condition.property.name]) for condition in self.conditions)
+    def _holds(self, found: Thing) -> bool:
+        return all(holds(condition, found.properties[condition.property.name]) for condition in self.conditions)
 
 
-def _best(find: Callable[[int], _Found], count: int) -> list[Hit]:
-    """The first `count` hits by (score, id). Where a tie crosses the end, or answers did not hold, more are asked for, within reason."""
+def _best(find: Callable[[int], _Found], count: int) -> list[Ranked]:
+    """The first `count` by (score, id). Where a tie crosses the end, or answers did not hold, more are asked for, within reason."""
     asked = min(count + SPARE, QUERY_MAXIMUM_RESULTS)
     while True:
-        found = find(asked)
-        hits = ordered(found.hits)
-        whole = len(hits) > count and hits[-1].score < hits[count - 1].score - TIE
-        if whole or found.complete or asked >= MOST_CANDIDATES:
-            return hits[:count]
+        ranking, complete = find(asked)
+        whole = len(ranking) > count and ranking[-1].score < ranking[count - 1].score - TIE
+        if whole or complete or asked >= MOST_CANDIDATES:
+            return ranking[:count]
         asked = min(4 * asked, MOST_CANDIDATES)
 
 
-def _hit(found: Thing, score: float, schema: CollectionSchema) -> Hit:
-    properties = found.properties
+def _hits(collection: Things, schema: CollectionSchema, ranking: Sequence[Ranked]) -> list[Hit]:
+    """What was found, in its order; an object that was deleted since is left out."""
+    names = [*_HIT_PROPERTIES, *(prop.name for prop in schema.properties)]
+    hits = []
+    for start in range(0, len(ranking), _HIT_PAGE):
+        page = ranking[start : start + _HIT_PAGE]
+        found = collection.query.fetch_objects_by_ids([one.id for one in page], limit=len(page), return_properties=names).objects
+        there = {str(one.uuid): one.properties for one in found}
+        hits += [_hit(one, there[one.id], schema) for one in page if one.id in there]
+    return hits
+
+
+def _hit(one: Ranked, properties: Mapping[str, object], schema: CollectionSchema) -> Hit:
     return Hit(
-        id=str(found.uuid),
+        id=one.id,
         key=str(properties["source_key"]),
         table=str(properties["source_table"]),
-        score=score,
+        score=one.score,
         text=str(properties["text"]),
         properties=decoded(properties, schema),
     )

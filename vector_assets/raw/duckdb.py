@@ -14,7 +14,7 @@ import contextlib
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
@@ -247,6 +247,11 @@ class DuckDBRead:
     def schema(self) -> pa.Schema:
         """The columns that were asked for, in that order."""
         return self._schema
+
+    @property
+    def facts(self) -> Mapping[str, int]:
+        """Nothing: DuckDB counts only when it profiles."""
+        return {}
 
     def digests(self) -> Iterator[pa.RecordBatch]:
         """(key, digest) of every row, in the table's order."""

@@ -5,7 +5,7 @@ Rows come as bounded Arrow batches. A read that does not end cleanly raises, so 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
@@ -40,6 +40,10 @@ class TableRead(Protocol):
     @property
     def schema(self) -> pa.Schema:
         """The columns that were asked for, in that order, with their Arrow types."""
+
+    @property
+    def facts(self) -> Mapping[str, int]:
+        """What was read so far, as the engine counts it (`rows_read`, `bytes_read`, `queries`); empty where it does not count."""
 
     def digests(self) -> Iterator[pa.RecordBatch]:
         """(key, digest) of every row."""

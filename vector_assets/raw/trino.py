@@ -18,13 +18,13 @@ from urllib.parse import unquote
 import numpy as np
 import pyarrow as pa
 
-from vector_assets.errors import ConfigurationError, SourceError, SourceUnavailable
+from vector_assets.errors import SourceError, SourceUnavailable
 from vector_assets.raw.batches import KEY, bounded, key_table, shaped
 from vector_assets.raw.source import SourceVersion
 from vector_assets.raw.sql import matching, qualified, quoted, require
 from vector_assets.raw.trino_client import TrinoClient
 from vector_assets.raw.trino_find import EncodedKey, Find, encoded, find
-from vector_assets.raw.trino_pages import Block, Statement
+from vector_assets.raw.trino_pages import Statement
 from vector_assets.raw.trino_types import Column, column, digest_of
 from vector_assets.raw.trino_versions import Known, Versions, text
 from vector_assets.tables import TableRef, TrinoCatalog
@@ -96,7 +96,7 @@ class TrinoSource:
             f"SELECT column_name FROM {self._information('columns')}"  # noqa: S608
             f" WHERE table_schema = {text(table.schema)} AND table_name = {text(table.table)}"
         )
-        names = [str(name) for (name,) in self._ask(sql, f"the columns of {table.key}")] if table.catalog == self.catalog else []
+        names = [str(name) for (name,) in self.client.ask(sql, f"the columns of {table.key}")] if table.catalog == self.catalog else []
         if not names:
             self._require_table(table)
             raise SourceError(
@@ -109,29 +109,12 @@ class TrinoSource:
         hidden = ", ".join(map(text, _SYSTEM_SCHEMAS))
         where = " AND ".join([f"table_schema NOT IN ({hidden})", *conditions])
         sql = f"SELECT table_schema, table_name FROM {self._information('tables')} WHERE {where}"  # noqa: S608
-        rows = self._ask(sql, f"the tables of catalog {self.catalog!r}")
+        rows = self.client.ask(sql, f"the tables of catalog {self.catalog!r}")
         return [TableRef(self.catalog, str(schema), str(name)) for schema, name in rows]
 
     def _require_table(self, table: TableRef) -> None:
         there = self._listed([f"table_schema = {text(table.schema)}"]) or self._listed([])
         require([table.key], [ref.key for ref in there], f"table in {self.client.address}")
-
-    def _ask(self, sql: str, about: str) -> Block:
-        with self.client.statement(sql, about) as statement:
-            try:
-                return [row for block in statement for row in block]
-            except ConfigurationError:
-                if statement.error is not None and statement.error.name == "CATALOG_NOT_FOUND":
-                    self._require_catalog()
-                raise
-
-    def _require_catalog(self) -> None:
-        names = sorted(str(name) for (name,) in self.client.ask("SHOW CATALOGS", "the catalogs"))
-        if self.spec.catalog not in names:
-            raise ConfigurationError(
-                f"{self.client.address} has no catalog {self.spec.catalog!r} for user {self.spec.user!r} (it has: {', '.join(names)}): "
-                f"check {self.client.address.setting('catalog')}"
-            ) from None
 
     def _information(self, what: str) -> str:
         return qualified(self.spec.catalog, "information_schema", what)

@@ -14,15 +14,16 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import orjson
 
-from vector_assets.errors import ConfigurationError, SourceUnavailable
+from vector_assets.errors import ConfigurationError, PermanentError, SourceUnavailable
 from vector_assets.raw.trino_errors import Address, causes_of, no_trino, refused, unreachable
 from vector_assets.raw.trino_pages import Statement
+from vector_assets.raw.trino_rows import Block
 from vector_assets.tables import TrinoCatalog
 
 if TYPE_CHECKING:
@@ -68,10 +69,32 @@ class TrinoClient:
             while self._sessions:
                 self._sessions.popitem()[1].close()
 
-    def ask(self, sql: str, about: str) -> list[list[object]]:
+    def ask(self, sql: str, about: str) -> Block:
         """All rows of a small answer. `about` is what is asked for, for messages; see `Statement` for what is raised."""
-        with self.statement(sql, about) as statement:
-            return [row for block in statement for row in block]
+        rows = self.ask_or_none(sql, about, none_for=())
+        assert rows is not None
+        return rows
+
+    def ask_or_none(self, sql: str, about: str, *, none_for: Collection[str], session: Mapping[str, str] | None = None) -> Block | None:
+        """All rows of a small answer; None where Trino refuses with one of these error names."""
+        with self.statement(sql, about, session=session) as statement:
+            try:
+                return [row for block in statement for row in block]
+            except PermanentError:
+                name = statement.error.name if statement.error is not None else ""
+                if name in none_for:
+                    return None
+                if name == "CATALOG_NOT_FOUND":
+                    self._require_catalog()
+                raise
+
+    def _require_catalog(self) -> None:
+        names = sorted(str(name) for (name,) in self.ask("SHOW CATALOGS", "the catalogs"))
+        if self.spec.catalog not in names:
+            raise ConfigurationError(
+                f"{self.address} has no catalog {self.spec.catalog!r} for user {self.spec.user!r} (it has: {', '.join(names)}): "
+                f"check {self.address.setting('catalog')}"
+            ) from None
 
     def statement(
         self, sql: str, about: str, *, spooling: bool = False, info: str = "", session: Mapping[str, str] | None = None
@@ -166,21 +189,26 @@ class TrinoClient:
                 if isinstance(error, ValueError):  # a host or header that HTTP cannot hold
                     raise ConfigurationError(f"no request to {self.address} can be made: check {self.address.setting('host')}") from None
                 mistake = unreachable(error, self.address, self.spec)
-                if mistake is not None and ours:
-                    raise mistake from None
+                if mistake is not None:
+                    raise (mistake if ours else self._gave_up("has no host that is known here, or no certificate", ours=False)) from None
                 problem, pause = _no_answer(error), 0.0
             deadline = deadline or self._clock() + self.spec.timeout_seconds
             remaining = deadline - self._clock()
             if remaining <= 0:
-                raise self._gave_up(problem) from None
+                raise self._gave_up(problem, ours=ours) from None
             self._sleep(min(max(wait, pause), remaining))
             wait = min(2 * wait, LONGEST_WAIT_SECONDS)
         raise SourceUnavailable(f"a query of {self.address} was closed while it was read")
 
-    def _gave_up(self, problem: str) -> SourceUnavailable:
+    def _gave_up(self, problem: str, *, ours: bool) -> SourceUnavailable:
+        if not ours:
+            return SourceUnavailable(
+                f"the spooling store of {self.address} {problem}; nothing of the result is kept: run again, or set "
+                f"{self.address.setting('spooling')} to false where it cannot be reached from here"
+            )
         return SourceUnavailable(
             f"{self.address} {problem}; gave up after {self.spec.timeout_seconds:g} s: run again once it is back, "
-            f"or check {self.address.setting('host')} and catalogs.{self.address.catalog}.port"
+            f"or check {self.address.setting('host and port')}"
         )
 
     # --- sessions ---
@@ -192,7 +220,11 @@ class TrinoClient:
 
     @property
     def _verify(self) -> str | bool:
-        return str(self.spec.ca) if self.spec.ca is not None else True
+        if self.spec.ca is None:
+            return True
+        if not self.spec.ca.is_file():
+            raise ConfigurationError(f"there is no file {self.spec.ca}: check {self.address.setting('ca')}")
+        return str(self.spec.ca)
 
     def _session(self, ours: bool) -> requests.Session:
         import requests
@@ -241,8 +273,15 @@ class TrinoClient:
     def _secret(self, name: str) -> str | None:
         given: SecretStr | None = getattr(self.spec, name)
         file: Path | None = getattr(self.spec, f"{name}_file")
-        if file is None:
-            return given.get_secret_value() if given is not None else None
+        if given is None and file is None:
+            return None
+        secret = self._read(name, file) if file is not None else given.get_secret_value() if given is not None else ""
+        if not secret:
+            place = f"{self.address.setting(name)} is empty" if file is None else f"{file} is empty: {self.address.setting(f'{name}_file')}"
+            raise ConfigurationError(place)
+        return secret
+
+    def _read(self, name: str, file: Path) -> str:
         try:
             return file.read_text(encoding="utf-8").rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:

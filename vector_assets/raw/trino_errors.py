@@ -23,6 +23,7 @@ _ABOUT_NAMES = {
     "CATALOG_NOT_FOUND",
     "COLUMN_NOT_FOUND",
     "FUNCTION_NOT_FOUND",
+    "INVALID_SESSION_PROPERTY",  # its values are those of sources.yaml
     "INVALID_VIEW",
     "PERMISSION_DENIED",
     "ROLE_NOT_FOUND",
@@ -50,9 +51,9 @@ class Address(NamedTuple):
     def __str__(self) -> str:
         return f"Trino at {self.host}:{self.port} (catalog {self.catalog!r})"
 
-    def setting(self, name: str) -> str:
-        """A setting of this catalog, as a person finds it."""
-        return f"catalogs.{self.catalog}.{name} in sources.yaml"
+    def setting(self, names: str) -> str:
+        """A setting of this catalog, or several ("host and port"), as a person finds them."""
+        return f"{names} of catalogs.{self.catalog} in sources.yaml" if " " in names else f"catalogs.{self.catalog}.{names} in sources.yaml"
 
 
 class QueryError(NamedTuple):
@@ -71,7 +72,11 @@ class QueryError(NamedTuple):
     @property
     def shown(self) -> str:
         """Name and query id, and the text where it cannot hold values; one line."""
-        text = " ".join(self.text.split())[:SHOWN_CHARACTERS] if self.name in _ABOUT_NAMES else ""
+        text = " ".join(self.text.split())[:SHOWN_CHARACTERS]
+        if self.name == "INVALID_SESSION_PROPERTY":
+            text = text.partition(" is invalid")[0]  # what follows is the value
+        elif self.name not in _ABOUT_NAMES:
+            text = ""
         return f"{self.name}{f' ({text})' if text else ''}, query {self.query_id}"
 
 
@@ -108,8 +113,7 @@ def refused(response: requests.Response, address: Address, spec: TrinoCatalog) -
 def no_trino(address: Address, answer: str) -> ConfigurationError:
     """Something answers, and it speaks another protocol."""
     return ConfigurationError(
-        f"what answers at {address.host}:{address.port} is no Trino coordinator ({answer}): "
-        f"check {address.setting('host')} and catalogs.{address.catalog}.port"
+        f"what answers at {address.host}:{address.port} is no Trino coordinator ({answer}): check {address.setting('host and port')}"
     )
 
 
@@ -120,7 +124,7 @@ def _credential(address: Address, spec: TrinoCatalog) -> str:
     for name in ("jwt", "jwt_file"):
         if getattr(spec, name) is not None:
             return f"the token is not valid for that user or has expired, check {address.setting(name)}"
-    return f"it wants to know who it is, set password, password_file, jwt or jwt_file of catalogs.{address.catalog} in sources.yaml"
+    return f"it wants to know who it is, set {address.setting('password, password_file, jwt or jwt_file')}"
 
 
 def unreachable(error: Exception, address: Address, spec: TrinoCatalog) -> ConfigurationError | None:
@@ -133,11 +137,13 @@ def unreachable(error: Exception, address: Address, spec: TrinoCatalog) -> Confi
                 f"{address} does not speak TLS on that port: check {address.setting('port')}, or set tls: false "
                 "where there is neither password nor token"
             )
+        if isinstance(cause, ssl.SSLError) and cause.reason == "NO_CERTIFICATE_OR_CRL_FOUND":
+            return ConfigurationError(f"{spec.ca} holds no certificate: check {address.setting('ca')}")
         if isinstance(cause, socket.gaierror) and cause.errno != socket.EAI_AGAIN:
             return ConfigurationError(f"there is no host {address.host!r}: check {address.setting('host')}")
         if type(cause).__name__ == "BadStatusLine":
             if _TLS_ALERT in repr(cause):
-                return ConfigurationError(f"{address} speaks TLS on that port: set tls: true, {address.setting('tls')}")
+                return ConfigurationError(f"{address} speaks TLS on that port: {address.setting('tls')} must be true")
             return no_trino(address, "no HTTP")
     return None
 

@@ -83,7 +83,7 @@ def _rendered(value: object) -> str:
         case float():
             return "7FF8000000000000" if math.isnan(value) else struct.pack(">d", value + 0.0).hex().upper()
         case bytes():
-            return base64.b64encode(value).decode()
+            return f"={base64.b64encode(value).decode()}"
         case _:
             return str(value)
 
@@ -126,10 +126,17 @@ def _moments(keys: pa.Array) -> list[str | None]:
     texts = np.datetime_as_string(integers.fill_null(0).to_numpy().astype(f"datetime64[{unit}]")).tolist()
     if pa.types.is_time(keys.type):
         texts = [text.partition("T")[2] for text in texts]
-    elif not date:
-        texts = [text.replace("T", " ") for text in texts]
-    signed = ["+" + text if re.match(r"\d{5}", text) else text for text in texts]
-    return [_without_zeros(text) if valid else None for text, valid in zip(signed, keys.is_valid().to_pylist(), strict=True)]
+    else:
+        texts = [_with_iso_year(text.replace("T", " ")) for text in texts]
+    return [_without_zeros(text) if valid else None for text, valid in zip(texts, keys.is_valid().to_pylist(), strict=True)]
+
+
+def _with_iso_year(text: str) -> str:
+    # numpy: -5 and 12345 where ISO 8601 has -0005 and +12345.
+    if text[4] == "-" and text[0] != "-":
+        return text
+    sign, year, rest = re.match(r"(-?)(\d+)(.*)", text).groups()  # type: ignore[union-attr]
+    return f"{sign or '+'}{year:0>4}{rest}"
 
 
 # --- literals --------------------------------------------------------------------------------------------------------------------------

@@ -231,10 +231,10 @@ def _text(value: str, kind: Kind) -> str:
 
 
 def _digits(value: str, kind: Kind) -> str:
-    """A text without `;`, the same for equal values of the family."""
+    """Arguments of `concat` that make a text, not empty and without `;`, the same for equal values of the family."""
     match _family(kind):
-        case "x":
-            return f"to_base64({value})"
+        case "x":  # no bytes are not NULL
+            return f"'=', to_base64({value})"
         case "f":  # one NaN, one zero; bits, since how Java prints a number has changed before
             return f"to_hex(to_ieee754_64({f'CAST({value} AS double)' if kind.name == 'real' else value} + 0e0))"
         case "D":

@@ -20,7 +20,6 @@ from typing import NamedTuple
 
 import orjson
 
-from vector_assets.errors import SourceError
 from vector_assets.raw.source import SourceVersion
 from vector_assets.raw.sql import qualified, quoted
 from vector_assets.raw.trino_client import TrinoClient
@@ -175,13 +174,7 @@ class Versions:
     def _tried(self, sql: str, about: str, *, planning: bool = False) -> list[list[object]] | None:
         """All rows; None where Trino says that there is no such thing, or not for us."""
         session = {f"{self._catalog}.statistics_enabled": "false"} if planning and self._connector == "iceberg" else {}
-        with self._client.statement(sql, about, session=session) as statement:
-            try:
-                return [row for block in statement for row in block]
-            except SourceError:
-                if statement.error is None or statement.error.name not in _HAVE_NONE:
-                    raise
-                return None
+        return self._client.ask_or_none(sql, about, none_for=_HAVE_NONE, session=session)
 
     def _name(self, table: TableRef) -> str:
         return qualified(self._catalog, table.schema, table.table)

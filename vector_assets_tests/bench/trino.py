@@ -87,11 +87,11 @@ def _stream(source: TrinoSource, *, digest: bool) -> Iterator[list[pa.Array] | p
 
 
 def _undigested(read: TrinoRead) -> Iterator[list[pa.Array]]:
-    return read._stream(read.schema.names, digest=False)  # noqa: SLF001
+    return read._stream(read.schema.names, digest=False)
 
 
 def _columns() -> list[str]:
-    return "orderkey custkey orderstatus totalprice orderdate orderpriority clerk shippriority comment".split()
+    return ["orderkey", "custkey", "orderstatus", "totalprice", "orderdate", "orderpriority", "clerk", "shippriority", "comment"]
 
 
 def _ours(source: TrinoSource, *, digest: bool) -> int:
@@ -160,9 +160,7 @@ def _usual(address: servers.Address) -> int:
 def _db_api(address: servers.Address, *, spooled: bool) -> int:
     import trino
 
-    connection = trino.dbapi.connect(
-        host=address.host, port=address.port, user=servers.USER, encoding=ENCODING if spooled else None
-    )
+    connection = trino.dbapi.connect(host=address.host, port=address.port, user=servers.USER, encoding=ENCODING if spooled else None)
     cursor = connection.cursor()
     cursor.execute(PLAIN)
     rows = 0

@@ -59,6 +59,7 @@ def test_every_materialization_shows_what_was_done(lake: Lake, materialize: Mate
         assert metadata.keys() >= EVER[stage]
         assert (metadata["rows_added"], metadata["rows_planned"], metadata["dagster/row_count"]) == (6, 6, 6)
         assert metadata["source_version"] == lake.source.version(REF).token
+    assert shown(result, "raw_tables")["rows_read"] == 12  # the digest scan, and the rows
     assert shown(result, "embeddings")["passages_encoded"] == 6
     assert shown(result, "redacted_text")["tokens_waiting"] > 0
     assert shown(result, "weaviate_collections")["objects_sent"] == 6

@@ -114,7 +114,7 @@ def test_a_user_who_may_only_read_is_enough(lake: RealLake) -> None:
     lake.assert_level(lake.collection("Notes"), table)
     if _sees_everything(lake, "narrow"):
         pytest.skip("the Trino that LIVE_TRINO_URL names has no rules for its users")
-    with pytest.raises(client.exceptions.TrinoUserError, match="Access Denied|read-only"):
+    with pytest.raises(client.exceptions.TrinoUserError, match=r"Access Denied|read-only"):
         lake.run(f"DELETE FROM {table.sql}", user="reader")
 
 

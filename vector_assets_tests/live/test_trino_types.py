@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from trino.dbapi import connect
 
@@ -19,6 +19,9 @@ from vector_assets.fingerprint import encode_column
 from vector_assets.raw.sql import quoted
 from vector_assets.raw.trino_decode import varbinary
 from vector_assets.raw.trino_types import column, digest_of, literals, renderings
+
+FEW = settings(deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.explicit, Phase.reuse, Phase.generate])
+"""Many values in each of a few statements; shrinking would ask the server a thousand times."""
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +52,7 @@ def make(query):
 
     yield table
     for each in made:
-        query(f"DROP TABLE {each}")
+        query(f"DROP TABLE IF EXISTS {each}")
     query(f"DROP SCHEMA {schema}")
 
 
@@ -254,7 +257,7 @@ def test_not_a_number_and_zeros_are_read_as_they_are(query, make):
         assert [str(v) for v in array.to_pylist()] == ["nan", "-0.0", "0.0", "1.0"]
 
 
-@pytest.mark.parametrize("value", ["approx_set(1)", "qdigest_agg(1)", "tdigest_agg(1)", "array_agg(approx_set(1))", "ROW(approx_set(1))"])
+@pytest.mark.parametrize("value", ["approx_set(1)", "qdigest_agg(1)", "tdigest_agg(1)", "ARRAY[approx_set(1)]", "ROW(approx_set(1))"])
 def test_a_type_that_cannot_be_read_is_named(query, value):
     with pytest.raises(SourceError, match=r"column 'odd' of a\.b\.t has type .*(HyperLogLog|digest).*view that casts it"):
         columns_of(query, f"(SELECT {value} AS odd FROM (VALUES 1) AS t (i))", "odd")
@@ -292,15 +295,15 @@ def double_sql(value):
 
 
 def micros_sql(value):
-    return f"CAST(from_unixtime_nanos({value * 1000}) AT TIME ZONE 'UTC' AS timestamp(6))"
+    return f"CAST(from_unixtime_nanos(DECIMAL '{value * 1000}') AT TIME ZONE 'UTC' AS timestamp(6))"
 
 
 MIXED = {
     "a": ("varchar", TEXT, text_sql),
     "b": ("varchar", TEXT, text_sql),
     "c": ("char(3)", TEXT.map(lambda t: t and t.rstrip(" ")), text_sql),
-    "i": ("bigint", SMALL, str),
-    "j": ("integer", SMALL, str),
+    "d": ("bigint", SMALL, str),
+    "e": ("integer", SMALL, str),
     "x": ("double", st.none() | FLOATS, double_sql),
     "n": ("decimal(9, 2)", st.none() | st.decimals(-11, 11, places=2), lambda v: f"DECIMAL '{v:f}'"),
     "ok": ("boolean", st.none() | st.booleans(), str),
@@ -334,7 +337,7 @@ def same(value):
     return value + 0 if isinstance(value, Decimal) else value
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(FEW, max_examples=8)
 @given(data=st.data())
 def test_digests_are_equal_exactly_where_values_are(query, make, data):
     names = data.draw(st.lists(st.sampled_from(list(MIXED)), min_size=1, max_size=3, unique=True))
@@ -343,7 +346,7 @@ def test_digests_are_equal_exactly_where_values_are(query, make, data):
     table = make(f"SELECT * FROM (VALUES {', '.join(f'({i}, {row})' for i, row in enumerate(values))}) AS t (i, {', '.join(names)})")
     found = digests(query, table, *names)
     expected = [repr([same(row[name]) for name in names]) for row in rows]
-    assert len(set(found)) == len(set(expected)) == len(set(zip(found, expected, strict=True)))
+    assert len(set(found)) == len(set(expected)) == len(set(zip(found, expected, strict=True))), names
 
 
 WIDENED = {
@@ -392,7 +395,12 @@ def test_families_have_different_digests(query, make):
     alike = ["1", "1e0", "'1'", "X'31'", "true", "CAST(NULL AS integer)", "CAST(NULL AS varchar)", "'NULL'", "''", "X''", "ARRAY[1]"]
     alike += ["CAST(ROW(1) AS row(a integer))", "CAST(ROW(1) AS row(b integer))", "ROW(1)", "CAST(NULL AS row(a integer))"]
     alike += ["CAST(ROW(NULL) AS row(a integer))", "CAST(NULL AS array(integer))", "CAST(ARRAY[] AS array(integer))"]
-    alike += ["CAST(ARRAY[NULL] AS array(integer))", "CAST(MAP() AS map(integer, integer))", "CAST(NULL AS map(integer, integer))"]
+    alike += [
+        "CAST(ARRAY[NULL] AS array(integer))",
+        "CAST(MAP() AS map(integer, integer))",
+        "CAST(NULL AS map(integer, integer))",
+        "CAST(NULL AS varbinary)",
+    ]
     alike += ["DATE '1970-01-02'", "TIMESTAMP '1970-01-02 00:00:00'", "TIMESTAMP '1970-01-02 00:00:00 UTC'", "TIME '00:00:01'"]
     alike += ["CAST(ROW('ab', 'c') AS row(varchar, varchar))", "CAST(ROW('a', 'bc') AS row(varchar, varchar))"]
     alike += ["TIME '10:00:00 +02:00'", "TIME '08:00:00 +00:00'"]  # equal in SQL, but not the same
@@ -457,25 +465,31 @@ SCALARS = {
     "date": (st.integers(-1_000_000, 8_000_000), lambda v: f"date_add('day', {v}, DATE '1970-01-01')"),
     "timestamp(6)": (st.integers(-(2**55), 2**58), micros_sql),
     "timestamp(3)": (st.integers(-(2**46), 2**48), lambda v: micros_sql(v * 1000)),
-    "timestamp(9)": (st.integers(-(2**62), 2**62), lambda v: f"CAST(from_unixtime_nanos({v}) AT TIME ZONE 'UTC' AS timestamp(9))"),
-    "timestamp(6) with time zone": (st.integers(-(2**55), 2**58), lambda v: f"from_unixtime_nanos({v * 1000}) AT TIME ZONE 'Asia/Tokyo'"),
+    "timestamp(9)": (
+        st.integers(-(2**62), 2**62),
+        lambda v: f"CAST(from_unixtime_nanos(DECIMAL '{v}') AT TIME ZONE 'UTC' AS timestamp(9))",
+    ),
+    "timestamp(6) with time zone": (
+        st.integers(-(2**55), 2**58),
+        lambda v: f"from_unixtime_nanos(DECIMAL '{v * 1000}') AT TIME ZONE 'Asia/Tokyo'",
+    ),
     "time(6)": (st.times().map(lambda t: t.isoformat()), cast_sql("time(6)")),
 }
 SCALARS["decimal(38, 10)"] = (SCALARS["decimal(38, 10)"][0], lambda v: f"CAST('{v:f}' AS decimal(38, 10))")
 
 
 @pytest.mark.parametrize("kind", SCALARS)
-@settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(FEW, max_examples=3)
 @given(data=st.data())
 def test_a_literal_finds_exactly_its_value_and_renderings_are_the_servers(query, make, kind, data):
     strategy, write = SCALARS[kind]
-    drawn = data.draw(st.lists(strategy, min_size=20, max_size=40, unique_by=lambda v: same(v)))
+    drawn = data.draw(st.lists(strategy, min_size=2 if kind == "boolean" else 20, max_size=40, unique_by=same))
     finds_exactly(query, make, [f"CAST({write(value)} AS {kind})" for value in drawn])
 
 
 PRINTED = {
     "json": ['JSON \'{"b": 1, "a": "it\'\'s"}\'', "JSON 'null'", "JSON '1'", "JSON '1.0'"],
-    "time tz": ["TIME '10:00:00.5 +02:00'", "TIME '10:00:00.0 -14:00'", "TIME '00:00:00.0 +00:00'"],
+    "time tz": ["TIME '10:00:00.5 +02:00'", "TIME '09:00:00.0 -14:00'", "TIME '00:00:00.0 +00:00'"],
     "day to second": ["INTERVAL '3 04:05:06.789' DAY TO SECOND", "- INTERVAL '3' DAY", "INTERVAL '0' SECOND"],
     "year to month": ["INTERVAL '3' MONTH", "- INTERVAL '13' MONTH"],
     "time(12)": ["TIME '10:00:00.123456789012'", "TIME '10:00:00.500000000000'"],

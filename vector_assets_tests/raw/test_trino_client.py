@@ -272,7 +272,7 @@ def test_an_end_that_trino_does_not_confirm_is_none(server, client, state):
     [
         ((401, "Unauthorized"), r"does not let user 'ada' in: .*set password, password_file, jwt or jwt_file of catalogs\.lake"),
         ((403, "Forbidden"), r"HTTP 403.*catalogs\.lake\.user .*tls"),
-        ((404, "<html>"), r"no Trino coordinator \(HTTP 404\): check catalogs\.lake\.host in sources\.yaml and catalogs\.lake\.port"),
+        ((404, "<html>"), r"no Trino coordinator \(HTTP 404\): check host and port of catalogs\.lake in sources\.yaml"),
         ((405, "<Error/>"), r"no Trino coordinator"),
         ((200, "<html>"), r"no Trino coordinator"),
         ((200, "[1]"), r"no Trino coordinator"),
@@ -301,7 +301,7 @@ def test_a_port_where_nothing_listens_is_waited_for(waits):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    with pytest.raises(SourceUnavailable, match=r"refuses connections.* gave up after 20 s.*catalogs\.lake\.host.*catalogs\.lake\.port"):
+    with pytest.raises(SourceUnavailable, match=r"refuses connections.* gave up after 20 s.*host and port of catalogs\.lake"):
         read(client_of(port, waits))
     assert sum(waits) == 20
 

@@ -29,7 +29,7 @@ def main() -> int:
     hold.add_argument("servers", nargs="+", choices=["lakehouse", "weaviate"])
     hold.add_argument("--owner", type=int, required=True, help="id of the process that it is for")
     hold.add_argument("--into", type=Path, required=True, help="file that will say where it is, once it answers")
-    hold.add_argument("--keep", type=Path, help="folder for the data of Iceberg, Delta and Weaviate; default: gone with the servers")
+    hold.add_argument("--keep", type=Path, help="folder for the data of Iceberg and Weaviate; default: gone with the servers")
     arguments = parser.parse_args()
     cache = load_settings().servers.expanduser()
     try:

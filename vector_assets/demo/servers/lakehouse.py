@@ -1,6 +1,7 @@
 """Trino of one node, with the catalogs that tests and the demo use:
 
-    iceberg, delta    tables on local files           postgres    a PostgreSQL of its own, database `shop`
+    iceberg           tables on local files           postgres    a PostgreSQL of its own, database `shop`
+    delta             tables on the S3 server: Trino 476 cannot change a Delta table on local files
     memory            tables in its memory            tpch, faker  made-up data
 
 HTTP takes any user name and no password; HTTPS wants a password or a token. Results may be spooled to an S3 server. Users that a file names
@@ -32,6 +33,7 @@ READER = "reader"
 _DATABASE = "shop"
 _REGION = "us-east-1"
 _BUCKET = "spool"
+_DELTA_BUCKET = "delta"
 _PASSWORD_ROUNDS = 1000
 _HEAP = "3G"
 
@@ -128,7 +130,9 @@ def trino(
     spool: RunningS3 | None = None,
     database: RunningPostgres | None = None,
 ) -> Iterator[RunningTrino]:
-    """Run a Trino on `folder`. `tables`: the folder of Iceberg and Delta tables, which may have been another Trino's; default: a new one.
+    """Run a Trino on `folder`. `tables`: the folder of Iceberg tables, which may have been another Trino's; default: a new one.
+
+    `spool`: where results are spooled and Delta tables are; without it there is neither.
 
     Raises SourceUnavailable.
     """
@@ -170,7 +174,7 @@ def trino(
         "password-authenticator": {"password-authenticator.name": "file", "file.password-file": etc / "passwords"},
         "access-control": {"access-control.name": "file", "security.config-file": etc / "rules.json"},
         "log": {"io.trino": "WARN", "io.airlift": "WARN", "Bootstrap": "WARN", "org.hibernate": "WARN"},
-        **{f"catalog/{name}": properties for name, properties in _catalogs(tables.absolute(), database).items()},
+        **{f"catalog/{name}": properties for name, properties in _catalogs(tables.absolute(), database, spool).items()},
         **({"spooling-manager": _spooling(spool)} if spool else {}),
     }
     for name, properties in files.items():
@@ -188,8 +192,7 @@ def trino(
 # --- files of Trino --------------------------------------------------------------------------------------------------------------------
 
 
-def _catalogs(tables: Path, database: RunningPostgres | None) -> dict[str, Mapping[str, object]]:
-    files = {"fs.native-local.enabled": True, "local.location": tables}
+def _catalogs(tables: Path, database: RunningPostgres | None, spool: RunningS3 | None) -> dict[str, Mapping[str, object]]:
     catalogs: dict[str, Mapping[str, object]] = {
         "tpch": {"connector.name": "tpch"},
         "memory": {"connector.name": "memory"},
@@ -198,16 +201,19 @@ def _catalogs(tables: Path, database: RunningPostgres | None) -> dict[str, Mappi
             "connector.name": "iceberg",
             "iceberg.catalog.type": "TESTING_FILE_METASTORE",
             "hive.metastore.catalog.dir": "local:///iceberg",
-            **files,
-        },
-        "delta": {
-            "connector.name": "delta_lake",
-            "hive.metastore": "file",
-            "hive.metastore.catalog.dir": "local:///delta",
-            "delta.enable-non-concurrent-writes": True,
-            **files,
+            "fs.native-local.enabled": True,
+            "local.location": tables,
         },
     }
+    if spool:
+        (spool.folder / _DELTA_BUCKET).mkdir(exist_ok=True)
+        catalogs["delta"] = {
+            "connector.name": "delta_lake",
+            "hive.metastore": "file",
+            "hive.metastore.catalog.dir": f"s3://{_DELTA_BUCKET}/tables",
+            "fs.native-s3.enabled": True,
+            **_client(spool),
+        }
     if database:
         catalogs["postgres"] = {
             "connector.name": "postgresql",
@@ -225,11 +231,17 @@ def _spooling(spool: RunningS3) -> dict[str, object]:
         "fs.s3.enabled": True,
         "fs.location": f"s3://{_BUCKET}/segments",
         "fs.segment.encryption": False,  # the S3 server has no customer keys
-        "s3.endpoint": spool.url,
-        "s3.region": spool.region,
+        **_client(spool),
+    }
+
+
+def _client(server: RunningS3) -> dict[str, object]:
+    return {
+        "s3.endpoint": server.url,
+        "s3.region": server.region,
         "s3.path-style-access": True,
-        "s3.aws-access-key": spool.access_key,
-        "s3.aws-secret-key": spool.secret_key,
+        "s3.aws-access-key": server.access_key,
+        "s3.aws-secret-key": server.secret_key,
     }
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from vector_assets.errors import SourceUnavailable
 
 READY_SECONDS = 120
-STOP_SECONDS = 20
+_STOP_SECONDS = 20
 _POLL_SECONDS = 0.1
 _PORTS = range(20_000, 32_000)  # below 32,768, where Linux takes ports for outgoing connections from
 LOOPBACK = "127.0.0.1"
@@ -42,9 +42,10 @@ def serving(
     ready: Callable[[], bool],
     environment: Mapping[str, str] | None = None,
     user: str | None = None,
-    stop_seconds: float = STOP_SECONDS,
+    servers: int = 1,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A server for the length of a `with`, from when `ready` says so. `log` gets what it prints.
+    """A server for the length of a `with`, from when `ready` says so. `log` gets what it prints. A command that starts several `servers`
+    gets as many times the time to start and to stop.
 
     Raises SourceUnavailable, with the end of the log, where it ends or is not ready after READY_SECONDS.
     """
@@ -60,7 +61,7 @@ def serving(
             user=user,
         )
     try:
-        deadline = time.monotonic() + READY_SECONDS
+        deadline = time.monotonic() + servers * READY_SECONDS
         while not ready():
             if child.poll() is not None or time.monotonic() > deadline:
                 said = log.read_text(errors="replace")[-2000:]
@@ -68,10 +69,10 @@ def serving(
             time.sleep(_POLL_SECONDS)
         yield child
     finally:
-        stop(child, stop_seconds)
+        stop(child, servers * _STOP_SECONDS)
 
 
-def stop(child: subprocess.Popen[bytes], seconds: float = STOP_SECONDS) -> None:
+def stop(child: subprocess.Popen[bytes], seconds: float = _STOP_SECONDS) -> None:
     """End a server: gently, and after so many seconds not."""
     if child.poll() is not None:
         return
