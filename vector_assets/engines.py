@@ -56,10 +56,10 @@ class Engines:
 
         def make() -> Source:
             if isinstance(spec, TrinoCatalog):
-                from vector_assets.raw.trino import TrinoSource
+                from vector_assets.raw.trino.source import TrinoSource
 
                 return self._closed_with_us(TrinoSource(catalog, spec, batch_rows=self._settings.batch_rows))
-            from vector_assets.raw.duckdb import DuckDBSource
+            from vector_assets.raw.duckdb.source import DuckDBSource
 
             return DuckDBSource(catalog, spec.path, batch_rows=self._settings.batch_rows)
 
@@ -107,12 +107,12 @@ class Engines:
 
         def make() -> VectorIndex:
             if self._settings.weaviate_url:
-                from vector_assets.indexed.weaviate import WeaviateIndex
-                from vector_assets.indexed.weaviate_server import server_of
+                from vector_assets.indexed.weaviate.index import WeaviateIndex
+                from vector_assets.indexed.weaviate.server import server_of
 
                 return self._closed_with_us(WeaviateIndex(server_of(self._settings)))
-            from vector_assets.indexed.lance import LanceIndex
-            from vector_assets.indexed.lance_upkeep import Upkeep
+            from vector_assets.indexed.lance.index import LanceIndex
+            from vector_assets.indexed.lance.upkeep import Upkeep
 
             return LanceIndex(self._settings.index, upkeep=Upkeep(retention=timedelta(hours=self._settings.retention_hours)))
 

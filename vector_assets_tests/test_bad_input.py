@@ -10,9 +10,9 @@ import pyarrow as pa
 import pytest
 
 from vector_assets.errors import ConfigurationError, IndexConflict, SourceError
-from vector_assets.indexed.lance import LanceIndex
+from vector_assets.indexed.lance.index import LanceIndex
 from vector_assets.pipeline import STAGES, Pipeline, Run
-from vector_assets.raw.duckdb import DuckDBSource
+from vector_assets.raw.duckdb.source import DuckDBSource
 from vector_assets.reconcile.run import Approval, Outcome
 from vector_assets.settings import Settings
 from vector_assets.tables import Sources, TableRef

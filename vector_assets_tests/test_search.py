@@ -13,7 +13,7 @@ import pytest
 from vector_assets.errors import ConfigurationError, IndexConflict
 from vector_assets.fingerprint import from_bytes, text_fingerprint, to_arrow
 from vector_assets.indexed.index import OBJECT_COLUMNS, CollectionSchema, Property
-from vector_assets.indexed.lance import LanceIndex
+from vector_assets.indexed.lance.index import LanceIndex
 from vector_assets.indexed.mapping import object_ids
 from vector_assets.search import Resolution, Searcher
 from vector_assets.tables import CollectionSpec

@@ -31,7 +31,7 @@ LARGEST_INTEGER = 2**53
 MAX_NAME = 200
 NULL_PART = "~"
 _PLAIN_NAME = re.compile(r"[_A-Za-z][_0-9A-Za-z]*")
-_HELPERS = ("auto_schema_guard", "off_index")  # of Weaviate collections: `weaviate_layout.py`
+_HELPERS = ("auto_schema_guard", "off_index")  # of Weaviate collections: `weaviate/layout.py`
 _RESERVED = {"id", "_id", "_additional", "additional", "vector", "vectors", *_HELPERS, *OBJECT_COLUMNS.names}
 
 ARROW_TYPES: Mapping[PropertyType, pa.DataType] = {

@@ -12,9 +12,9 @@ import time
 from pathlib import Path
 
 from vector_assets.arenas import bound_arenas
-from vector_assets.indexed.lance import LanceIndex
+from vector_assets.indexed.lance.index import LanceIndex
 from vector_assets.pipeline import STAGES, Pipeline, Run
-from vector_assets.raw.duckdb import DuckDBSource
+from vector_assets.raw.duckdb.source import DuckDBSource
 from vector_assets.settings import Settings
 from vector_assets_tests import scripted
 from vector_assets_tests.bench.report import Figure, peak_rss_mb

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from vector_assets.raw.trino import TrinoRead, TrinoSource
-from vector_assets.raw.trino_client import ENCODING
-from vector_assets.raw.trino_pages import PAGE_BYTES, SEGMENTS_AHEAD
+from vector_assets.raw.trino.client import ENCODING
+from vector_assets.raw.trino.pages import PAGE_BYTES, SEGMENTS_AHEAD
+from vector_assets.raw.trino.source import TrinoRead, TrinoSource
 from vector_assets.tables import TableRef
 from vector_assets_tests.bench import servers
 from vector_assets_tests.bench.report import Figure

@@ -14,10 +14,10 @@ from pydantic import SecretStr
 
 from vector_assets.fingerprint import Hashes, from_arrow, from_bytes, text_fingerprint, to_arrow
 from vector_assets.indexed.index import OBJECT_COLUMNS, CollectionSchema, Property, VectorIndex
-from vector_assets.indexed.lance import LanceIndex
+from vector_assets.indexed.lance.index import LanceIndex
 from vector_assets.indexed.mapping import ARROW_TYPES, object_ids
-from vector_assets.indexed.weaviate import WeaviateIndex
-from vector_assets.indexed.weaviate_server import Server, parse_endpoint
+from vector_assets.indexed.weaviate.index import WeaviateIndex
+from vector_assets.indexed.weaviate.server import Server, parse_endpoint
 from vector_assets.tables import CollectionSpec
 from vector_assets_tests.live.fixtures import Weaviate
 

@@ -14,7 +14,7 @@ import pytest
 from vector_assets.errors import ConfigurationError, IndexConflict
 from vector_assets.fingerprint import empty_hashes
 from vector_assets.indexed.index import CollectionSchema, Condition, Property, Query, VectorIndex
-from vector_assets.indexed.lance import LanceIndex
+from vector_assets.indexed.lance.index import LanceIndex
 from vector_assets.tables import CollectionSpec
 
 EAST, NORTH, NORTHEAST, WEST = [1, 0, 0, 0], [0, 1, 0, 0], [1, 1, 0, 0], [-1, 0, 0, 0]

@@ -18,8 +18,8 @@ import pytest
 
 from vector_assets.errors import ConfigurationError, IndexConflict, IndexUnavailable
 from vector_assets.indexed.index import CollectionSchema, Condition, Property, Query
-from vector_assets.indexed.lance import LanceIndex
-from vector_assets.indexed.lance_upkeep import VECTOR_INDEX, Upkeep, segments_to_merge
+from vector_assets.indexed.lance.index import LanceIndex
+from vector_assets.indexed.lance.upkeep import VECTOR_INDEX, Upkeep, segments_to_merge
 from vector_assets.tables import CollectionSpec
 
 EAGER = Upkeep(
@@ -84,8 +84,8 @@ def test_processes_share_a_collection(tmp_path: Path, make_schema: Any, make_obj
     script = (
         "import sys, lance\n"
         "import datetime as dt\n"
-        "from vector_assets.indexed.lance import LanceIndex\n"
-        "from vector_assets.indexed.lance_upkeep import Upkeep\n"
+        "from vector_assets.indexed.lance.index import LanceIndex\n"
+        "from vector_assets.indexed.lance.upkeep import Upkeep\n"
         "root, name, writer = sys.argv[1:]\n"
         "upkeep = Upkeep(fresh_fragments=3, fresh_rows=100, reader_grace=dt.timedelta(seconds=1), retention=dt.timedelta(0))\n"
         "index = LanceIndex(root, upkeep=upkeep)\n"

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from vector_assets.errors import IndexUnavailable, PermanentError
 from vector_assets.fingerprint import from_bytes, to_arrow
 from vector_assets.indexed.index import Query, VectorIndex
-from vector_assets.indexed.lance import LanceIndex
+from vector_assets.indexed.lance.index import LanceIndex
 from vector_assets.indexed.mapping import object_ids
 from vector_assets.indexed.stage import OBJECTS, _ordinals, _split, collection_properties
 from vector_assets.pipeline import STAGES, Run

@@ -7,7 +7,7 @@ import datetime as dt
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from vector_assets.indexed.weaviate_filters import EARLIEST, LATEST, marks
+from vector_assets.indexed.weaviate.filters import EARLIEST, LATEST, marks
 
 MICROSECOND = dt.timedelta(microseconds=1)
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from vector_assets.errors import ConfigurationError, IndexConflict, IndexUnavailable
 from vector_assets.indexed.index import CollectionSchema, Property
 from vector_assets.indexed.mapping import LARGEST_INTEGER, property_name
-from vector_assets.indexed.weaviate_errors import UNKNOWN, Failure, failure_of, raised
-from vector_assets.indexed.weaviate_filters import OFF_INDEX
-from vector_assets.indexed.weaviate_layout import GUARD, About, about, check_properties, decoded, description, messages
-from vector_assets.indexed.weaviate_write import parts, sizes_of
+from vector_assets.indexed.weaviate.errors import UNKNOWN, Failure, failure_of, raised
+from vector_assets.indexed.weaviate.filters import OFF_INDEX
+from vector_assets.indexed.weaviate.layout import GUARD, About, about, check_properties, decoded, description, messages
+from vector_assets.indexed.weaviate.write import parts, sizes_of
 from vector_assets.tables import CollectionSpec, HnswSpec
 from vector_assets_tests.indexed.conftest import DIMENSION, PROPERTIES, objects_named
 

@@ -12,7 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from vector_assets.errors import ConfigurationError, IndexUnavailable, VectorAssetsError
-from vector_assets.indexed.weaviate_server import Endpoint, Server, connect, default_grpc, parse_endpoint, server_of
+from vector_assets.indexed.weaviate.server import Endpoint, Server, connect, default_grpc, parse_endpoint, server_of
 from vector_assets.settings import load_settings
 
 # --- settings --------------------------------------------------------------------------------------------------------------------------

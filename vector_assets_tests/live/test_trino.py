@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from trino.dbapi import connect
 
 from vector_assets.errors import ConfigurationError, SourceError, SourceUnavailable
-from vector_assets.raw import trino_find
 from vector_assets.raw.stage import RawInput, RawStage
-from vector_assets.raw.trino import TrinoSource
+from vector_assets.raw.trino import find
+from vector_assets.raw.trino.source import TrinoSource
 from vector_assets.reconcile.plan import RowSet
 from vector_assets.reconcile.run import Limits
 from vector_assets.reconcile.stage_table import StageTable
@@ -500,7 +500,7 @@ FROM UNNEST(sequence(0, 29)) AS s (i)
 def way(request, monkeypatch):
     """Both ways of finding rows by key."""
     if request.param == "bitmap":
-        monkeypatch.setattr(trino_find, "MOST_LISTED", 0)
+        monkeypatch.setattr(find, "MOST_LISTED", 0)
     return request.param
 
 
@@ -520,18 +520,18 @@ def test_rows_are_found_by_composite_keys_of_any_scalar_type(ice, way):
 
 
 def test_a_bitmap_lets_other_rows_through_that_are_dropped_here(memory, monkeypatch):
-    monkeypatch.setattr(trino_find, "MOST_LISTED", 0)
-    monkeypatch.setattr(trino_find, "_FEWEST_BITS", 32)
-    monkeypatch.setattr(trino_find, "_BITS_PER_KEY", 2)
+    monkeypatch.setattr(find, "MOST_LISTED", 0)
+    monkeypatch.setattr(find, "_FEWEST_BITS", 32)
+    monkeypatch.setattr(find, "_BITS_PER_KEY", 2)
     memory.run("CREATE TABLE t AS SELECT CAST(i AS bigint) AS id, 'x' AS body FROM UNNEST(sequence(1, 1000)) AS s (i)")
     with memory.source().open(memory.ref(), ["id", "body"], ["id"]) as read:
         keys = key_array(id=[5, 5000, 7, None, 5, 1000])
-        assert 1 - math.exp(-5 / 32) < trino_find._WORTH_IT
+        assert 1 - math.exp(-5 / 32) < find._WORTH_IT
         assert sorted(row["id"] for row in collect(read.fetch(keys)).column("key").to_pylist()) == [5, 7, 1000]
         assert read.present(keys).to_pylist() == [True, False, True, False, True, True]
         most = key_array(id=list(range(500, 2000)))
         assert read._find(most).where != ""
-        monkeypatch.setattr(trino_find, "_MOST_BITS", 32)
+        monkeypatch.setattr(find, "_MOST_BITS", 32)
         assert read._find(most).where == "", "a full scan"
         assert len(collect(read.fetch(most))) == 501
 

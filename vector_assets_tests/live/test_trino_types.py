@@ -17,8 +17,8 @@ from trino.dbapi import connect
 from vector_assets.errors import SourceError
 from vector_assets.fingerprint import encode_column
 from vector_assets.raw.sql import quoted
-from vector_assets.raw.trino_decode import varbinary
-from vector_assets.raw.trino_types import column, digest_of, literals, renderings
+from vector_assets.raw.trino.decode import varbinary
+from vector_assets.raw.trino.types import column, digest_of, literals, renderings
 
 FEW = settings(deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.explicit, Phase.reuse, Phase.generate])
 """Many values in each of a few statements; shrinking would ask the server a thousand times."""

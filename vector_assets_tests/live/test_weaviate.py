@@ -29,8 +29,8 @@ from vector_assets.demo.servers.weaviate import RunningWeaviate
 from vector_assets.demo.servers.weaviate import weaviate as running
 from vector_assets.errors import ConfigurationError, IndexConflict, IndexUnavailable, VectorAssetsError
 from vector_assets.indexed.index import CollectionSchema, Property, Query
-from vector_assets.indexed.weaviate import WeaviateIndex
-from vector_assets.indexed.weaviate_server import Endpoint, Server, parse_endpoint
+from vector_assets.indexed.weaviate.index import WeaviateIndex
+from vector_assets.indexed.weaviate.server import Endpoint, Server, parse_endpoint
 from vector_assets.tables import CollectionSpec, HnswSpec
 from vector_assets_tests.indexed.conftest import TidyIndex, ids_named, objects_named
 

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from vector_assets.errors import ConfigurationError
-from vector_assets.indexed import weaviate_query
 from vector_assets.indexed.index import Condition, Operator, Query, VectorIndex
-from vector_assets.indexed.lance import LanceIndex
-from vector_assets.indexed.weaviate import WeaviateIndex
-from vector_assets.indexed.weaviate_filters import EARLIEST, LATEST
+from vector_assets.indexed.lance.index import LanceIndex
+from vector_assets.indexed.weaviate.filters import EARLIEST, LATEST
+from vector_assets.indexed.weaviate.index import WeaviateIndex
+from vector_assets.indexed.weaviate.query import _pages, _Span
 from vector_assets.tables import CollectionSpec
 
 EAST, NORTH = [1, 0, 0, 0], [0, 1, 0, 0]
@@ -208,11 +208,7 @@ def test_pages_hold_every_object_once(weaviate_index: WeaviateIndex, make_schema
     weaviate_index.upsert(schema.name, passages)
     weaviate_index.upsert(schema.name, make_objects(["other"], [EAST]))
     where = Filter.by_property("source_table").equal("c.s.passages")
-    pages = list(
-        weaviate_query._pages(
-            weaviate_index._collection(schema.name), where, names=["row_id", "ordinal"], span=weaviate_query._Span(), size=size
-        )
-    )
+    pages = list(_pages(weaviate_index._collection(schema.name), where, names=["row_id", "ordinal"], span=_Span(), size=size))
     assert all(0 < len(page) < size for page in pages)
     assert sorted(found.uuid.bytes for page in pages for found in page) == sorted(passages.column("id").to_pylist())
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from vector_assets.errors import SourceError, SourceUnavailable
 from vector_assets.fingerprint import encode_column
 from vector_assets.raw import batches
-from vector_assets.raw.duckdb import DuckDBSource
+from vector_assets.raw.duckdb.source import DuckDBSource
 from vector_assets.tables import TableRef
 
 T = TableRef("sample", "main", "t")
@@ -190,7 +190,7 @@ def test_the_machines_time_zone_does_not_matter(path):
         "CREATE TABLE t AS SELECT TIMESTAMPTZ '2020-01-01 00:00:00+00' AS at, TIMESTAMP '2020-01-01' AS plain, TIMETZ '10:00:00+05' AS z",
     )
     code = (
-        "import sys; from pathlib import Path; from vector_assets.raw.duckdb import DuckDBSource\n"
+        "import sys; from pathlib import Path; from vector_assets.raw.duckdb.source import DuckDBSource\n"
         "from vector_assets.tables import TableRef\n"
         "with DuckDBSource('sample', Path(sys.argv[1])).open(TableRef('sample', 'main', 't'), ['at', 'plain', 'z'], ['at']) as read:\n"
         "    for batch in read.rows(): print(batch.to_pydict(), read.schema)"
@@ -615,7 +615,7 @@ def test_memory_does_not_grow_with_the_table(path):
     write(path, "CREATE TABLE small AS SELECT * FROM t LIMIT 50000")
     code = (
         "import resource, sys; from pathlib import Path\n"
-        "from vector_assets.raw.duckdb import DuckDBSource\n"
+        "from vector_assets.raw.duckdb.source import DuckDBSource\n"
         "from vector_assets.tables import TableRef\n"
         "with DuckDBSource('sample', Path(sys.argv[1])).open(TableRef('sample', 'main', sys.argv[2]), ['id', 'body'], ['id']) as read:\n"
         "    for batch in read.rows(): pass\n"

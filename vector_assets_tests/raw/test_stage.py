@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from vector_assets.fingerprint import Hashes, from_bytes, input_fingerprints, row_ids, to_arrow
 from vector_assets.raw import stage as raw_stage
-from vector_assets.raw.duckdb import DuckDBSource
+from vector_assets.raw.duckdb.source import DuckDBSource
 from vector_assets.raw.source import Source, TableRead
 from vector_assets.raw.stage import KEY, PROBLEM, VALUES, RawInput, RawStage, family
 from vector_assets.reconcile.plan import Plan, RowSet, plan

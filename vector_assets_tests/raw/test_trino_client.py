@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vector_assets.errors import ConfigurationError, SourceError, SourceUnavailable
-from vector_assets.raw.trino_client import LONGEST_WAIT_SECONDS, TrinoClient
-from vector_assets.raw.trino_pages import SEGMENTS_AHEAD
+from vector_assets.raw.trino.client import LONGEST_WAIT_SECONDS, TrinoClient
+from vector_assets.raw.trino.pages import SEGMENTS_AHEAD
 from vector_assets.tables import TrinoCatalog
 
 COLUMNS = [{"name": "a", "type": "bigint"}, {"name": "b", "type": "varchar"}]

@@ -18,7 +18,7 @@ from vector_assets.tables import Sources, TableRef, TrinoCatalog, encode_part
 if TYPE_CHECKING:
     from vector_assets.pipeline import Pipeline
     from vector_assets.raw.source import Source
-    from vector_assets.raw.trino import TrinoSource
+    from vector_assets.raw.trino.source import TrinoSource
 
 TABLES_SECONDS = 60.0  # no table is begun later; 20 ms for one in a quiet Trino
 MAX_SHOWN = 10

@@ -22,9 +22,9 @@ from vector_assets.cli.doctor.checks import SERVER_SECONDS, Check, Checks, Remar
 from vector_assets.errors import ConfigurationError, IndexConflict, VectorAssetsError
 from vector_assets.fingerprint import from_bytes
 from vector_assets.indexed.index import OBJECT_COLUMNS, CollectionSchema, Query
-from vector_assets.indexed.weaviate import WeaviateIndex
-from vector_assets.indexed.weaviate_errors import boundary
-from vector_assets.indexed.weaviate_server import Connection, Server, connect, server_of
+from vector_assets.indexed.weaviate.errors import boundary
+from vector_assets.indexed.weaviate.index import WeaviateIndex
+from vector_assets.indexed.weaviate.server import Connection, Server, connect, server_of
 from vector_assets.tables import CollectionSpec, Sources
 
 if TYPE_CHECKING:

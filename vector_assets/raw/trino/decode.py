@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vector_assets.raw.trino_kinds import INTEGERS, Kind
+from vector_assets.raw.trino.kinds import INTEGERS, Kind
 
 Decoder = Callable[[Sequence[object]], pa.Array]
 

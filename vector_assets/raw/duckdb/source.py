@@ -25,7 +25,7 @@ import pyarrow as pa
 
 from vector_assets.errors import PermanentError, SourceError, SourceUnavailable
 from vector_assets.raw.batches import bounded, key_table, plain_type, shaped
-from vector_assets.raw.duckdb_types import Column, column, digest_of
+from vector_assets.raw.duckdb.types import Column, column, digest_of
 from vector_assets.raw.source import SourceVersion
 from vector_assets.raw.sql import matching, qualified, require
 from vector_assets.tables import TableRef

@@ -22,7 +22,7 @@ import orjson
 
 from vector_assets.raw.source import SourceVersion
 from vector_assets.raw.sql import qualified, quoted
-from vector_assets.raw.trino_client import TrinoClient
+from vector_assets.raw.trino.client import TrinoClient
 from vector_assets.tables import TableRef
 
 TABLES_AT_ONCE = 20

@@ -1,4 +1,4 @@
-"""Trino's types: their text, read into a tree. What becomes of them is said in trino_types.py.
+"""Trino's types: their text, read into a tree. What becomes of them is said in types.py.
 
 The text to read is the one of a statement's columns (`row("a b" integer, varchar)`). information_schema and DESCRIBE print the fields of
 a row without quotes (`row(a b integer, varchar)`), which says too little: such a text is read where the names are plain words, and is

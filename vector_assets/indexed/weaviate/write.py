@@ -21,9 +21,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vector_assets.errors import IndexUnavailable
-from vector_assets.indexed.weaviate_errors import UNKNOWN, Failure, failure_of, raised, rpc_failure
-from vector_assets.indexed.weaviate_layout import messages
-from vector_assets.indexed.weaviate_server import Connection, Server, metadata
+from vector_assets.indexed.weaviate.errors import UNKNOWN, Failure, failure_of, raised, rpc_failure
+from vector_assets.indexed.weaviate.layout import messages
+from vector_assets.indexed.weaviate.server import Connection, Server, metadata
 
 if TYPE_CHECKING:
     from uuid import UUID

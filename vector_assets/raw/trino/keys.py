@@ -20,11 +20,11 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from vector_assets.raw.trino_decode import MOST_DIGITS
-from vector_assets.raw.trino_kinds import INTEGERS, Kind
+from vector_assets.raw.trino.decode import MOST_DIGITS
+from vector_assets.raw.trino.kinds import INTEGERS, Kind
 
 if TYPE_CHECKING:
-    from vector_assets.raw.trino_types import Column
+    from vector_assets.raw.trino.types import Column
 
 _CLOCK = r"(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d"
 _FRACTION = r"(?:\.\d{1,12})?"

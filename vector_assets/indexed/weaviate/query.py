@@ -2,7 +2,7 @@
 
 Weaviate proposes, and this module decides: scores are computed again from the stored vectors, conditions are checked again on what came
 back, and equal scores are ordered by id, so that a hit means what it means in a Lance collection. Errors of the client pass through to
-`weaviate.py`, which knows what they are.
+`index.py`, which knows what they are.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from vector_assets.fingerprint import HASH_TYPE
 from vector_assets.indexed.answers import MOST_CANDIDATES, SPARE, TIE, Ranked, check_vector, depth, fused, ordered, several_rows, similarity
 from vector_assets.indexed.conditions import Checked, check_condition
 from vector_assets.indexed.index import CollectionSchema, Hit, Query
-from vector_assets.indexed.weaviate_filters import filters_of, holds
-from vector_assets.indexed.weaviate_layout import VECTOR, decoded
+from vector_assets.indexed.weaviate.filters import filters_of, holds
+from vector_assets.indexed.weaviate.layout import VECTOR, decoded
 
 if TYPE_CHECKING:
     from weaviate.collections import Collection

@@ -19,9 +19,9 @@ import pyarrow as pa
 
 from vector_assets.errors import SourceError
 from vector_assets.raw.sql import quoted
-from vector_assets.raw.trino_decode import MOST_DIGITS, Decoder, arrow_type, decoder
-from vector_assets.raw.trino_keys import literals, renderings
-from vector_assets.raw.trino_kinds import INTEGERS, INTERVALS, Kind, UnreadableTypeError, parse
+from vector_assets.raw.trino.decode import MOST_DIGITS, Decoder, arrow_type, decoder
+from vector_assets.raw.trino.keys import literals, renderings
+from vector_assets.raw.trino.kinds import INTEGERS, INTERVALS, Kind, UnreadableTypeError, parse
 
 __all__ = ["Column", "column", "digest_of", "literals", "renderings"]
 

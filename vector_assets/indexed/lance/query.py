@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from vector_assets.indexed.answers import MOST_CANDIDATES, SPARE, TIE, check_vector, depth, fused, similarity
 from vector_assets.indexed.conditions import SOURCE_TABLE, Checked, check_condition
 from vector_assets.indexed.index import CollectionSchema, Hit, Query
-from vector_assets.indexed.lance_layout import PROPERTY_PREFIX
+from vector_assets.indexed.lance.layout import PROPERTY_PREFIX
 
 if TYPE_CHECKING:
     from lance import LanceDataset

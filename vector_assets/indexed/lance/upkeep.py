@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from vector_assets.indexed.index import CollectionSchema
-from vector_assets.indexed.lance_query import METRICS, ROWS_PER_PARTITION
+from vector_assets.indexed.lance.query import METRICS, ROWS_PER_PARTITION
 
 if TYPE_CHECKING:
     from lance import LanceDataset

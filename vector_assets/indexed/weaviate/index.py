@@ -1,7 +1,7 @@
 """`WeaviateIndex`: collections, objects and aliases of a Weaviate server.
 
-What a collection is like there is in `weaviate_layout.py`, getting in is in `weaviate_server.py`, sending objects in `weaviate_write.py`,
-asking in `weaviate_query.py`, and what errors mean in `weaviate_errors.py`.
+What a collection is like there is in `layout.py`, getting in is in `server.py`, sending objects in `write.py`,
+asking in `query.py`, and what errors mean in `errors.py`.
 
 Weaviate resolves an alias wherever a collection is named, in lower case too. Here a name is the name of a collection and nothing else, so
 every look-up compares the name that comes back.
@@ -23,11 +23,10 @@ import pyarrow as pa
 
 from vector_assets.errors import IndexConflict
 from vector_assets.fingerprint import Hashes, to_arrow
-from vector_assets.indexed import weaviate_query, weaviate_write
 from vector_assets.indexed.index import CollectionSchema, Hit, Query
 from vector_assets.indexed.objects import last_of_each, refuse_disagreement, refused_objects
-from vector_assets.indexed.weaviate_errors import boundary
-from vector_assets.indexed.weaviate_layout import (
+from vector_assets.indexed.weaviate.errors import boundary
+from vector_assets.indexed.weaviate.layout import (
     about,
     check_properties,
     class_properties,
@@ -38,7 +37,9 @@ from vector_assets.indexed.weaviate_layout import (
     stored_schema,
     vector_settings,
 )
-from vector_assets.indexed.weaviate_server import ASCII_FOLDING_SINCE, Connection, Server, connect
+from vector_assets.indexed.weaviate.query import search, stored, vectors_of
+from vector_assets.indexed.weaviate.server import ASCII_FOLDING_SINCE, Connection, Server, connect
+from vector_assets.indexed.weaviate.write import Writer, delete
 
 if TYPE_CHECKING:
     from weaviate import WeaviateClient
@@ -53,7 +54,7 @@ _SETTINGS = ("distance", "quantization", "hnsw", "replication")
 
 class _Open(NamedTuple):
     connection: Connection
-    writer: weaviate_write.Writer
+    writer: Writer
     pool: ThreadPoolExecutor
 
 
@@ -141,25 +142,25 @@ class WeaviateIndex:
         with self._boundary(f"remove objects of collection {name}"):
             self._schema(name)
             gone = [uuid.UUID(bytes=value) for value in to_arrow(np.unique(ids, axis=0)).to_pylist()]
-            weaviate_write.delete(self._collection(name), gone, server=self._server)
+            delete(self._collection(name), gone, server=self._server)
 
     def stored(self, name: str, source_table: str) -> Iterator[pa.RecordBatch]:
         """See `VectorIndex.stored`. Weaviate has no snapshots: what others write meanwhile may be in it or not."""
         with self._boundary(f"read collection {name}"):
             self._schema(name)
-            yield from weaviate_query.stored(self._collection(name), source_table)
+            yield from stored(self._collection(name), source_table)
 
     def search(self, name: str, query: Query) -> list[Hit]:
         """See `VectorIndex.search`. Raises IndexConflict for a query vector of another length or one that is not finite."""
         with self._boundary(f"search collection {name}"):
             schema = self._schema(name)
-            return weaviate_query.search(self._collection(name), schema, query)
+            return search(self._collection(name), schema, query)
 
     def vectors_of(self, name: str, source_table: str | None, source_key: str) -> tuple[bytes, npt.NDArray[np.float32]] | None:
         """See `VectorIndex.vectors_of`. Raises ConfigurationError where several rows have that key."""
         with self._boundary(f"read collection {name}"):
             schema = self._schema(name)
-            return weaviate_query.vectors_of(self._collection(name), schema, source_table, source_key)
+            return vectors_of(self._collection(name), schema, source_table, source_key)
 
     # --- aliases -----------------------------------------------------------------------------------------------------------------------
 
@@ -196,7 +197,7 @@ class WeaviateIndex:
             if self._open is None:
                 connection = connect(self._server)
                 pool = ThreadPoolExecutor(self._server.batches, thread_name_prefix="weaviate")
-                self._open = _Open(connection, weaviate_write.Writer(self._server, connection, pool), pool)
+                self._open = _Open(connection, Writer(self._server, connection, pool), pool)
             return self._open
 
     @property
@@ -204,7 +205,7 @@ class WeaviateIndex:
         return self._opened().connection.client
 
     @property
-    def _writer(self) -> weaviate_write.Writer:
+    def _writer(self) -> Writer:
         return self._opened().writer
 
     def _collection(self, name: str) -> Things:

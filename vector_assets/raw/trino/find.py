@@ -17,8 +17,8 @@ import pyarrow as pa
 
 from vector_assets.fingerprint import encode_column
 from vector_assets.raw.sql import quoted
-from vector_assets.raw.trino_keys import literals, renderings
-from vector_assets.raw.trino_types import Column
+from vector_assets.raw.trino.keys import literals, renderings
+from vector_assets.raw.trino.types import Column
 
 MOST_LISTED = 10_000
 MOST_CHARACTERS = 700_000  # of a clause; Trino takes statements of 1,000,000

@@ -5,7 +5,7 @@ Object columns and declared properties are properties of the same names (`mappin
 
 - `GUARD` is an object, empty in every object we send. A server that makes up classes as it goes (auto-schema) cannot guess what an empty
   object is made of, and so never makes a class anew that somebody deleted while we write to it;
-- `OFF_INDEX` marks the few values that the filter index would mistake (`weaviate_filters.py`).
+- `OFF_INDEX` marks the few values that the filter index would mistake (`filters.py`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import pyarrow as pa
 from vector_assets.errors import IndexConflict
 from vector_assets.indexed.index import OBJECT_COLUMNS, CollectionSchema, Property
 from vector_assets.indexed.mapping import ARROW_TYPES
-from vector_assets.indexed.weaviate_filters import OFF_INDEX, marks
+from vector_assets.indexed.weaviate.filters import OFF_INDEX, marks
 from vector_assets.tables import CollectionSpec, PropertyType
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@
     <root>/aliases/<alias>.json          {"collection": name}, replaced whole
 
 Vectors are kept in half precision, as the embeddings stage makes them. Any number of processes may write to a collection: a write is one
-commit, conflicts are retried. The layout of a dataset is in `lance_layout.py`, asking in `lance_query.py`, compaction and retention in
-`lance_upkeep.py`.
+commit, conflicts are retried. The layout of a dataset is in `layout.py`, asking in `query.py`, compaction and retention in
+`upkeep.py`.
 """
 
 from __future__ import annotations
@@ -27,10 +27,9 @@ import pyarrow as pa
 
 from vector_assets.errors import IndexConflict, IndexUnavailable
 from vector_assets.fingerprint import Hashes, to_arrow
-from vector_assets.indexed import lance_upkeep
 from vector_assets.indexed.answers import several_rows
 from vector_assets.indexed.index import CollectionSchema, Hit, Property, Query
-from vector_assets.indexed.lance_layout import (
+from vector_assets.indexed.lance.layout import (
     PROPERTY_PREFIX,
     dataset_schema,
     object_rows,
@@ -38,7 +37,8 @@ from vector_assets.indexed.lance_layout import (
     stored_incarnation,
     stored_schema,
 )
-from vector_assets.indexed.lance_query import search, stored_vectors, text_literal
+from vector_assets.indexed.lance.query import search, stored_vectors, text_literal
+from vector_assets.indexed.lance.upkeep import Upkeep, create_indices, keep_up, trained_partitions, yielding
 from vector_assets.indexed.objects import last_of_each, refuse_disagreement, refused_objects
 
 if TYPE_CHECKING:
@@ -59,12 +59,12 @@ class LanceIndex:
         self,
         root: str,
         *,
-        upkeep: lance_upkeep.Upkeep | None = None,
+        upkeep: Upkeep | None = None,
         clock: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
     ) -> None:
         local = root.removeprefix("file://")
         self._root = root.rstrip("/") if "://" in local else str(Path(local).absolute())
-        self._upkeep = upkeep or lance_upkeep.Upkeep()
+        self._upkeep = upkeep or Upkeep()
         self._clock = clock
 
     # --- collections -------------------------------------------------------------------------------------------------------------------
@@ -81,7 +81,7 @@ class LanceIndex:
             known = {prop.name for prop in stored.properties}
             self._add_properties(schema.name, [prop for prop in schema.properties if prop.name not in known])
             refuse_disagreement(stored_schema(schema.name, self._open(schema.name)), schema)  # another may have added properties meanwhile
-            self._commit(schema.name, lance_upkeep.create_indices)
+            self._commit(schema.name, create_indices)
             self._visit(schema.name)
             return stored_incarnation(dataset)
 
@@ -154,7 +154,7 @@ class LanceIndex:
         with self._boundary(f"search collection {name}"):
             dataset = self._open(name)
             schema = stored_schema(name, dataset)
-            return search(dataset, schema, query, partitions=lance_upkeep.trained_partitions(dataset))
+            return search(dataset, schema, query, partitions=trained_partitions(dataset))
 
     def vectors_of(self, name: str, source_table: str | None, source_key: str) -> tuple[bytes, npt.NDArray[np.float32]] | None:
         """See `VectorIndex.vectors_of`. Raises ConfigurationError where several rows have that key."""
@@ -270,7 +270,7 @@ class LanceIndex:
         """One write on the newest version, again on a newer one where another writer came first."""
         for attempt in range(_ATTEMPTS):
             time.sleep(_BACKOFF_SECONDS * attempt)
-            with lance_upkeep.yielding() as result:
+            with yielding() as result:
                 write(self._open(name))
             if not result.yielded:
                 return
@@ -278,7 +278,7 @@ class LanceIndex:
 
     def _visit(self, name: str) -> None:
         dataset = self._open(name)
-        lance_upkeep.keep_up(dataset, stored_schema(name, dataset), upkeep=self._upkeep, now=self._clock())
+        keep_up(dataset, stored_schema(name, dataset), upkeep=self._upkeep, now=self._clock())
 
     @contextlib.contextmanager
     def _boundary(self, action: str) -> Iterator[None]:

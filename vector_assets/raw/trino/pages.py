@@ -18,8 +18,8 @@ from typing import Any, NamedTuple, Protocol, Self, TypedDict, TypeVar
 import orjson
 
 from vector_assets.errors import SourceUnavailable
-from vector_assets.raw.trino_errors import Address, QueryError, failed
-from vector_assets.raw.trino_rows import Block, apart, blocks
+from vector_assets.raw.trino.errors import Address, QueryError, failed
+from vector_assets.raw.trino.rows import Block, apart, blocks
 
 PAGE_BYTES = 16 << 20  # asked for; Trino's own default of 1 MB halves the rate (310 k to 690 k rows/s), 64 MB adds 2 %
 SEGMENTS_AHEAD = 3  # a segment is 8 to 16 MB of rows

@@ -22,11 +22,11 @@ from vector_assets.errors import SourceError, SourceUnavailable
 from vector_assets.raw.batches import KEY, bounded, key_table, shaped
 from vector_assets.raw.source import SourceVersion
 from vector_assets.raw.sql import matching, qualified, quoted, require
-from vector_assets.raw.trino_client import TrinoClient
-from vector_assets.raw.trino_find import EncodedKey, Find, encoded, find
-from vector_assets.raw.trino_pages import Statement
-from vector_assets.raw.trino_types import Column, column, digest_of
-from vector_assets.raw.trino_versions import Known, Versions, text
+from vector_assets.raw.trino.client import TrinoClient
+from vector_assets.raw.trino.find import EncodedKey, Find, encoded, find
+from vector_assets.raw.trino.pages import Statement
+from vector_assets.raw.trino.types import Column, column, digest_of
+from vector_assets.raw.trino.versions import Known, Versions, text
 from vector_assets.tables import TableRef, TrinoCatalog
 
 _SYSTEM_SCHEMAS = ("information_schema", "pg_catalog", "system")
@@ -180,7 +180,7 @@ class TrinoRead:
             yield from self._cut(batch)
 
     def fetch(self, keys: pa.StructArray) -> Iterator[pa.RecordBatch]:
-        """(key, values, digest) of the rows with these keys, in one statement; see `trino_find`."""
+        """(key, values, digest) of the rows with these keys, in one statement; see `find.py`."""
         found = self._find(keys)
         if found is None:
             return

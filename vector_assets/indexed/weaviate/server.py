@@ -2,7 +2,7 @@
 
 The client's own checks at start ask PyPI for newer versions and say nothing of settings, so they are skipped: one unauthenticated request
 (is anybody let in?), one with the key (which version?) and a gRPC health check take 10 ms and name the variable that is wrong. REST goes
-through the client. Objects are sent on a gRPC channel of our own: see `weaviate_write.py`.
+through the client. Objects are sent on a gRPC channel of our own: see `write.py`.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Lance as the index: embedded, no server. `index.py` is what the pipeline sees."""

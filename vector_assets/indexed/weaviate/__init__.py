@@ -1,0 +1,1 @@
+"""Weaviate as the index. `index.py` is what the pipeline sees."""

@@ -1,0 +1,1 @@
+"""DuckDB as a source. `source.py` is what the pipeline sees."""

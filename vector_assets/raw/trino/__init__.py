@@ -1,0 +1,1 @@
+"""Trino as a source. `source.py` is what the pipeline sees."""
