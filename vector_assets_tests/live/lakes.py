@@ -369,6 +369,10 @@ class CountedRead:
     def fetch(self, keys: pa.StructArray) -> Iterator[pa.RecordBatch]:
         return self._counted(self._read.fetch(keys))
 
+    @property
+    def facts(self) -> Mapping[str, int]:
+        return self._read.facts
+
     def _counted(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             self._models.fetched += len(batch)

@@ -430,7 +430,7 @@ PINNED = {
 def test_digests_are_pinned(query, make):
     """Another rendering is another digest for every row of every user, who would fetch whole tables again."""
     table = make(f"SELECT 1 AS i, {', '.join(f'{value} AS {quoted(name)}' for name, value in PINNED.items())}")
-    assert [digest.hex() for digest in digests(query, table, *map(quoted, PINNED))] == ["?"]
+    assert [digest.hex() for digest in digests(query, table, *map(quoted, PINNED))] == ["f0d15cd3388d5c6d3464b10f486fa8aa"]
 
 
 def test_a_row_of_many_columns_has_a_digest(query, make):

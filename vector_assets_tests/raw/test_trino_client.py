@@ -312,7 +312,7 @@ def test_a_host_that_has_no_address(monkeypatch, waits, code, error):
         raise socket.gaierror(code, "no")
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    with pytest.raises(error, match=r"catalogs\.lake\.host"):
+    with pytest.raises(error, match=r"check (catalogs\.lake\.host|host and port of catalogs\.lake) in sources"):
         read(client_of(8080, waits, host="trino.nowhere.invalid"))
 
 

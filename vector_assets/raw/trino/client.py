@@ -89,7 +89,10 @@ class TrinoClient:
                 raise
 
     def _require_catalog(self) -> None:
-        names = sorted(str(name) for (name,) in self.ask("SHOW CATALOGS", "the catalogs"))
+        found = self.ask_or_none("SHOW CATALOGS", "the catalogs", none_for={"CATALOG_NOT_FOUND"})
+        if found is None:  # it is one that roles or session properties name
+            return
+        names = sorted(str(name) for (name,) in found)
         if self.spec.catalog not in names:
             raise ConfigurationError(
                 f"{self.address} has no catalog {self.spec.catalog!r} for user {self.spec.user!r} (it has: {', '.join(names)}): "

@@ -6,6 +6,7 @@ name and the query's id are always kept; with them the text is found in Trino.
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
@@ -23,7 +24,7 @@ _ABOUT_NAMES = {
     "CATALOG_NOT_FOUND",
     "COLUMN_NOT_FOUND",
     "FUNCTION_NOT_FOUND",
-    "INVALID_SESSION_PROPERTY",  # its values are those of sources.yaml
+    "INVALID_SESSION_PROPERTY",  # as far as _SESSION_PROPERTY
     "INVALID_VIEW",
     "PERMISSION_DENIED",
     "ROLE_NOT_FOUND",
@@ -31,6 +32,7 @@ _ABOUT_NAMES = {
     "TABLE_NOT_FOUND",
     "VIEW_IS_STALE",
 }
+_SESSION_PROPERTY = re.compile(r"Session property '[^']*'( does not exist)?")  # what may follow is the value
 _SETTINGS = {"CATALOG_NOT_FOUND": "catalog, roles and session", "INVALID_SESSION_PROPERTY": "session", "ROLE_NOT_FOUND": "roles"}
 _STOPPED = {"ABANDONED_QUERY", "ADMINISTRATIVELY_KILLED", "ADMINISTRATIVELY_PREEMPTED", "TRANSACTION_CONFLICT", "USER_CANCELED"}
 """User errors by type, and yet none of ours: somebody or something ended the query."""
@@ -72,11 +74,10 @@ class QueryError(NamedTuple):
     @property
     def shown(self) -> str:
         """Name and query id, and the text where it cannot hold values; one line."""
-        text = " ".join(self.text.split())[:SHOWN_CHARACTERS]
+        text = " ".join(self.text.split())[:SHOWN_CHARACTERS] if self.name in _ABOUT_NAMES else ""
         if self.name == "INVALID_SESSION_PROPERTY":
-            text = text.partition(" is invalid")[0]  # what follows is the value
-        elif self.name not in _ABOUT_NAMES:
-            text = ""
+            property_named = _SESSION_PROPERTY.match(text)
+            text = property_named[0] if property_named else ""
         return f"{self.name}{f' ({text})' if text else ''}, query {self.query_id}"
 
 
