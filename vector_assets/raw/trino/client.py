@@ -1,4 +1,4 @@
-"""Trino's client protocol: one SQL statement in, blocks of rows out, as JSON had them; types are `trino_types`' business.
+"""Trino's client protocol: one SQL statement in, blocks of rows out, as JSON had them; types are the business of `types.py`.
 
 The `trino` package makes headers and knows the protocol's names. Pages are followed here, because its row mapper touches each value
 (60 k rows/s of nine columns; a block that goes to Arrow column by column: 400 k), and because a read must say when it broke off.

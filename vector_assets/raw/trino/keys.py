@@ -1,4 +1,4 @@
-"""Key values as text: the SQL literals that find them, and what the renderings of `trino_types` make of them.
+"""Key values as text: the SQL literals that find them, and what the renderings of `types.py` make of them.
 
 The only place where a value becomes SQL. Every literal is a typed constant, so that Trino prunes by it, and is made of a value that was
 checked to be one of its type, or is a text between quotes. A value that cannot be in such a column (an old key 5.5, for a column that

@@ -1,6 +1,6 @@
 """Tables of a Trino catalog as a `Source`.
 
-A read is pinned to one version where the connector has them (Iceberg, Delta Lake), see `trino_versions`. Elsewhere every statement sees the
+A read is pinned to one version where the connector has them (Iceberg, Delta Lake), see `versions.py`. Elsewhere every statement sees the
 table as it is then; a row that is fetched brings its own digest along, and a delete is confirmed by its key, so that a table that changes
 in between costs another run and nothing else.
 """

@@ -63,7 +63,7 @@ class Column(NamedTuple):
 
 
 def column(name: str, type_text: str, *, where: str) -> Column:
-    """How to read the column `name` of a table; `type_text` as a statement's columns say it (see `trino_kinds`).
+    """How to read the column `name` of a table; `type_text` as a statement's columns say it (see `kinds.py`).
 
     Raises SourceError, naming column and type, where it cannot be read.
     """
@@ -119,7 +119,7 @@ def _family(kind: Kind) -> str:
 
 
 def _exported(value: str, kind: Kind, depth: int) -> str:
-    """SQL of the form that `trino_decode` takes; `value` itself where that is what Trino sends anyway. `depth` names lambda variables."""
+    """SQL of the form that `decode.py` takes; `value` itself where that is what Trino sends anyway. `depth` names lambda variables."""
     if not kind.nested:
         return _exported_scalar(value, kind)
     if kind.name == "array":

@@ -14,6 +14,7 @@ Tried on Trino 476:
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -30,6 +31,9 @@ TABLES_AT_ONCE = 20
 _COMPUTED = ("tpch", "tpcds")
 _HAVE_NONE = {"TABLE_NOT_FOUND", "SCHEMA_NOT_FOUND", "NOT_SUPPORTED", "COLUMN_NOT_FOUND", "UNSUPPORTED_TABLE_TYPE", "PERMISSION_DENIED"}
 """How Trino says that a table has no such metadata: it is a view, of another kind, or not there."""
+
+_SCANS = ("TableScan", "ScanFilter", "ScanProject", "ScanFilterProject")  # the latter where this user's rows or columns are restricted
+_FIELD = re.compile(r"\d+:")
 
 _MIXED = ("hive", "lakehouse", None)  # may hold tables of both formats; None: this user may not see the connector's name
 
@@ -158,8 +162,10 @@ class Versions:
         found = {}
         for scan, details in _scans(orjson.loads(str(rows[0][0]))):
             table = by_scan.get(scan.partition("@")[0])
-            if table is not None and details:
-                found[table] = tuple(sorted(detail.partition(" := ")[2] for detail in details))
+            assigned = (detail.partition(" := ")[2] for detail in details)  # masks are among them, of names that are other ones next time
+            fields = tuple(sorted(column for column in assigned if _FIELD.match(column)))
+            if table is not None and fields:
+                found[table] = fields
         return found
 
     def _described(self, table: TableRef) -> tuple[str, ...]:
@@ -194,7 +200,7 @@ def _digest(columns: Sequence[str]) -> str:
 def _scans(plan: Mapping[str, object]) -> Iterator[tuple[str, Sequence[str]]]:
     """(table, assignments of its columns) of every table scan in a plan."""
     descriptor, details, children = plan.get("descriptor"), plan.get("details"), plan.get("children")
-    if plan.get("name") == "TableScan" and isinstance(descriptor, dict) and isinstance(details, list):
+    if plan.get("name") in _SCANS and isinstance(descriptor, dict) and isinstance(details, list):
         yield str(descriptor.get("table")), details
     for child in children if isinstance(children, list) else []:
         yield from _scans(child)
