@@ -7,13 +7,15 @@ after the collection's incarnation, so a wiped index meets an empty ledger and i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vector_assets.errors import IndexConflict, IndexUnavailable
 from vector_assets.fingerprint import HASH_TYPE, fingerprint, from_arrow, from_bytes, to_arrow, version_of
 from vector_assets.indexed.index import OBJECT_COLUMNS, CollectionSchema, Property, VectorIndex
 from vector_assets.indexed.mapping import object_ids, property_names, property_type, source_keys, to_properties
@@ -51,7 +53,7 @@ class IndexedStage:
         incarnation: str,
         properties_type: pa.StructType,
     ) -> None:
-        self._index, self._schema, self._table = index, schema, ref.key
+        self._index, self._schema, self._table, self._incarnation = index, schema, ref.key, incarnation
         self.keep_last = spec.on_reject == "keep_last"
         self._key = [name for name in spec.key if name in spec.shown]
         self._names = property_names([f.name for f in properties_type])
@@ -84,7 +86,7 @@ class IndexedStage:
         owner = np.repeat(np.arange(len(rows)), counts)
         objects = self._objects(rows, passages, properties, owner, _ordinals(counts))
         sendable = np.array([reason is None for reason in reasons], dtype=bool)[owner]
-        failures = self._index.upsert(self._schema.name, objects.filter(pa.array(sendable))) if sendable.any() else {}
+        failures = self._upsert(objects.filter(pa.array(sendable))) if sendable.any() else {}
         if failures:
             for row, object_id in zip(owner, objects.column("id").to_pylist(), strict=True):
                 if object_id in failures:
@@ -112,7 +114,37 @@ class IndexedStage:
         surplus = np.maximum(end - first, 0)
         if surplus.any():
             owner = np.repeat(np.arange(len(ids)), surplus)
-            self._index.delete(self._schema.name, object_ids(ids[owner], first[owner] + _ordinals(surplus)))
+            with self._same_collection():
+                self._index.delete(self._schema.name, object_ids(ids[owner], first[owner] + _ordinals(surplus)))
+
+    def _upsert(self, objects: pa.Table) -> dict[bytes, str]:
+        with self._same_collection():
+            refused = self._index.upsert(self._schema.name, objects)
+        try:
+            self._require_incarnation()
+        except IndexUnavailable:
+            if self._index.incarnation(self._schema.name) is not None:  # nobody else writes objects of this table there
+                self._index.delete(self._schema.name, from_arrow(objects.column("id")))
+            raise
+        return refused
+
+    @contextmanager
+    def _same_collection(self) -> Iterator[None]:
+        """Somebody may remove the collection while we write, and another process make it anew, where no ledger would know of what we wrote.
+        So we look before (2 ms), and again where the index refuses. Raises IndexUnavailable: the next run begins another ledger."""
+        self._require_incarnation()
+        try:
+            yield
+        except IndexConflict:
+            self._require_incarnation()
+            raise
+
+    def _require_incarnation(self) -> None:
+        name = self._schema.name
+        if self._index.incarnation(name) != self._incarnation:
+            raise IndexUnavailable(
+                f"collection {name} was removed by somebody while {self._table} was written to it: run again, to fill it anew"
+            )
 
     def _entries(
         self, schema: pa.Schema, ids: npt.NDArray[np.uint64], counts: npt.NDArray[np.int32], content: pa.ChunkedArray | None = None

@@ -1,4 +1,4 @@
-"""Run benchmarks by name, or all of them: `python -m vector_assets_tests.bench [plan|first|refresh|unchanged|memory|start]…`."""
+"""Run benchmarks by name, or all of them: `python -m vector_assets_tests.bench [NAME]…`; `--help` lists the names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from vector_assets_tests.bench import memory, planning, start, sync
+from vector_assets_tests.bench import live, memory, planning, start, sync, trino, weaviate
 from vector_assets_tests.bench.report import Figure, print_table
 
 BENCHES: dict[str, Callable[[Path], list[Figure]]] = {
@@ -19,6 +19,9 @@ BENCHES: dict[str, Callable[[Path], list[Figure]]] = {
     "memory": memory.measure,
     "sync": sync.measure,
     "unchanged": sync.measure_unchanged,
+    "trino": trino.measure,
+    "weaviate": weaviate.measure,
+    "live": live.measure,
 }
 
 

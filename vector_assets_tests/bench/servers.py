@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
@@ -18,6 +18,9 @@ from vector_assets.demo.servers.weaviate import weaviate as running_weaviate
 from vector_assets.indexed.weaviate.server import Server, parse_endpoint
 from vector_assets.settings import Settings
 from vector_assets.tables import TrinoCatalog
+
+if TYPE_CHECKING:
+    from weaviate import WeaviateClient
 
 USER = "bench"
 
@@ -31,6 +34,13 @@ class Address(NamedTuple):
     def catalog(self, name: str, *, spooling: bool = True) -> TrinoCatalog:
         """One of its catalogs, as sources.yaml would have it."""
         return TrinoCatalog(engine="trino", host=self.host, port=self.port, user=USER, catalog=name, spooling=spooling)
+
+    def run(self, statement: str) -> None:
+        """Run a statement to its end."""
+        import trino
+
+        with trino.dbapi.connect(host=self.host, port=self.port, user=USER) as connection:
+            connection.cursor().execute(statement).fetchall()
 
 
 @contextmanager
@@ -47,15 +57,35 @@ def trino() -> Iterator[Address]:
 
 
 @contextmanager
-def weaviate() -> Iterator[Server]:
-    """An empty Weaviate, or one that is somebody's."""
+def weaviate(more: Mapping[str, str] | None = None) -> Iterator[Server]:
+    """An empty Weaviate, with `more` environment variables of its own; or one that is somebody's, as it is."""
     with ExitStack() as stack:
         urls = [os.environ.get(f"LIVE_WEAVIATE_{name}", "") for name in ("URL", "GRPC_URL", "API_KEY")]
         if not urls[0]:
             there = installed(Settings().servers.expanduser())
-            running = stack.enter_context(running_weaviate(there, _folder(stack)))
+            running = stack.enter_context(running_weaviate(there, _folder(stack), more=more))
             urls = [running.url, running.grpc_url, running.api_key]
         yield Server(parse_endpoint("WEAVIATE_URL", urls[0]), parse_endpoint("WEAVIATE_GRPC_URL", urls[1]), SecretStr(urls[2]))
+
+
+@contextmanager
+def weaviate_client(server: Server) -> Iterator[WeaviateClient]:
+    """Weaviate's own client."""
+    import weaviate
+    from weaviate.classes.init import Auth
+
+    assert server.api_key is not None
+    with weaviate.connect_to_custom(
+        http_host=server.rest.host,
+        http_port=server.rest.port,
+        http_secure=server.rest.secure,
+        grpc_host=server.grpc.host,
+        grpc_port=server.grpc.port,
+        grpc_secure=server.grpc.secure,
+        auth_credentials=Auth.api_key(server.api_key.get_secret_value()),
+        skip_init_checks=True,
+    ) as client:
+        yield client
 
 
 def _folder(stack: ExitStack) -> Path:

@@ -12,7 +12,7 @@ import yaml
 
 from vector_assets import initial
 from vector_assets.settings import Settings
-from vector_assets.tables import load_sources
+from vector_assets.tables import TrinoCatalog, load_sources
 from vector_assets_tests.fakes import model_version
 
 # --- init --------------------------------------------------------------------------------------------------------------------------------
@@ -25,10 +25,14 @@ def test_the_template_and_all_its_examples_are_valid(tmp_path: Path) -> None:
     lines = re.sub(r"^#(?=\S|  )", "", path.read_text(), flags=re.MULTILINE).splitlines()
     examples = [line for line in lines if not line.startswith("#") and line != "tables: []"]
     path.write_text("\n".join(examples).replace("  - table:", "tables:\n  - table:"))
-    sources = load_sources(path, {"TRINO_PASSWORD": "x"})
+    sources = load_sources(path, {})
     (table,) = sources.tables
     assert set(yaml.safe_load(path.read_text())) == {"catalogs", "collections", "redaction", "tables"}
     assert (table.table, table.redaction, set(sources.catalogs)) == ("lake.support.tickets", "strict", {"lake", "warehouse"})
+    warehouse = sources.catalogs["warehouse"]
+    assert isinstance(warehouse, TrinoCatalog)
+    assert warehouse.encrypted
+    assert sources.collection("SupportTickets").replication == 3
 
 
 def test_init_makes_what_is_missing_once(tmp_path: Path) -> None:
@@ -133,7 +137,7 @@ def test_doctor_says_that_all_is_well(project) -> None:
         ("sources", "vector-assets init"),
         ("secret", "chmod 600"),
         ("catalog lake", "lake.duckdb"),
-        ("tables", "body"),
+        ("table lake.support.tickets", "'body'"),
         ("model", "models promote"),
         ("storage", "check the storage root"),
     ],
@@ -146,7 +150,7 @@ def test_doctor_says_what_is_wrong_and_how_to_mend_it(project, monkeypatch: pyte
             (project.home / "secret").chmod(0o644)
         case "catalog lake":
             project.lake.unlink()
-        case "tables":
+        case "table lake.support.tickets":
             project.sql("ALTER TABLE support.tickets DROP COLUMN body")
         case "model":
             project.stubs.model = None

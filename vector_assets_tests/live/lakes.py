@@ -1,25 +1,20 @@
 """A lake of its own on real servers: schemas in Trino's catalogs, collections in Weaviate, a Dagster instance, and what came of a sync.
 
-Sources, stage tables and the index are the real ones. What is expected of Weaviate is worked out here from the published embeddings, with
-lance and hashlib, and compared with what Weaviate's own client reads: our index has no part in the comparison.
+Sources, stage tables and the index are the real ones. What is expected of Weaviate is worked out in `promises.py`, and compared with what
+Weaviate's own client reads.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import threading
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import dagster as dg
-import lance
-import pyarrow as pa
 import trino
 import weaviate
 from weaviate.classes.init import Auth
@@ -31,37 +26,21 @@ from vector_assets.defs.resources import Platform
 from vector_assets.defs.run_tags import APPROVE_DELETES
 from vector_assets.defs.turn import DAGSTER
 from vector_assets.demo.servers.lakehouse import READER
-from vector_assets.engines import Engines
-from vector_assets.fingerprint import fingerprint
 from vector_assets.models.registry import ModelVersion
 from vector_assets.pipeline import Pipeline
-from vector_assets.raw.source import Source, SourceVersion, TableRead
 from vector_assets.reconcile.run import Outcome
 from vector_assets.search import Searcher
 from vector_assets.settings import Settings
 from vector_assets.tables import TableRef
-from vector_assets_tests.fakes import StubEncoder, StubRedactor, model_version
+from vector_assets_tests.live.counted import LiveEngines, Models
 from vector_assets_tests.live.fixtures import Trino, Weaviate
-
-if TYPE_CHECKING:
-    from vector_assets.embedded.encoder import Encoder
-    from vector_assets.redacted.analyzer import Redactor
+from vector_assets_tests.live.promises import Stored, promised
 
 CATALOGS = {"lake": "iceberg", "delta": "delta", "shop": "postgres", "made": "tpch"}
 """Names in sources.yaml, and what Trino calls them."""
 
 OWNER = "alice"
 """Who makes and edits the tables; syncs are another user's."""
-
-_WORDS_PER_PASSAGE = 8  # of stand-in models: most comments of TPC-H become several passages
-
-
-class Stored(NamedTuple):
-    """An object, as far as it can be told from another one."""
-
-    uuid: str
-    fingerprint: str
-    generation: str
 
 
 class Table(NamedTuple):
@@ -85,28 +64,14 @@ class Did(NamedTuple):
         return self.outcomes["raw_tables"].planned
 
 
-@dataclass
-class Models:
-    """The stand-ins of a lake, which outlive its pipelines. `model` None: the registry's champion. `real`: Presidio and torch instead."""
-
-    model: ModelVersion | None = field(default_factory=model_version)
-    real: bool = False
-    redactor: StubRedactor = field(default_factory=StubRedactor)
-    encoders: dict[str, StubEncoder] = field(default_factory=dict)
-    fetched: int = 0
-
-    @property
-    def encoded(self) -> int:
-        return sum(len(encoder.seen) for encoder in self.encoders.values())
-
-
 class RealLake:
     """Tables, settings and pipelines of one test. Made by `real_lake`."""
 
     def __init__(self, home: Path, trino: Trino, weaviate: Weaviate, models: Models) -> None:
         self.name = f"e2e_{uuid.uuid4().hex[:10]}"
         self.home, self.trino, self.models = home, trino, models
-        self._weaviate, self._schemas = weaviate, set[str]()
+        self.weaviate, self._schemas = weaviate, set[str]()
+        self.catalog_settings: Mapping[str, object] = {}
         self._entries: tuple[Mapping[str, object], ...] = ()
         self._collections: Mapping[str, object] = {}
         self._users: Mapping[str, str] = {}
@@ -118,10 +83,10 @@ class RealLake:
 
     # --- Trino ---
 
-    def run(self, statement: str, user: str = OWNER) -> list[tuple[object, ...]]:
+    def run(self, statement: str, user: str = OWNER, *, session: Mapping[str, str] | None = None) -> list[tuple[object, ...]]:
         """Run a statement to its end."""
         place = urlsplit(self.trino.url)
-        with trino.dbapi.connect(host=place.hostname, port=place.port, user=user) as connection:
+        with trino.dbapi.connect(host=place.hostname, port=place.port, user=user, session_properties=session) as connection:
             return [tuple(row) for row in connection.cursor().execute(statement).fetchall()]
 
     def table(self, catalog: str, name: str) -> Table:
@@ -152,10 +117,17 @@ class RealLake:
     def reopen(self, weaviate: Weaviate | None = None) -> Pipeline:
         """A new pipeline as a new process has it; on another Weaviate, where one is given."""
         self.close()
-        self._weaviate = weaviate or self._weaviate
+        self.weaviate = weaviate or self.weaviate
         place = urlsplit(self.trino.url)
         catalogs = {
-            name: {"engine": "trino", "host": place.hostname, "port": place.port, "user": self._users.get(name, READER), "catalog": catalog}
+            name: {
+                "engine": "trino",
+                "host": place.hostname,
+                "port": place.port,
+                "user": self._users.get(name, READER),
+                "catalog": catalog,
+                **self.catalog_settings,
+            }
             for name, catalog in CATALOGS.items()
         }
         sources = {"catalogs": catalogs, "tables": self._entries, "collections": self._collections}
@@ -164,9 +136,9 @@ class RealLake:
         settings = Settings(  # type: ignore[arg-type]
             home=self.home,
             sources=path,
-            weaviate_url=self._weaviate.url,
-            weaviate_grpc_url=self._weaviate.grpc_url,
-            weaviate_api_key=self._weaviate.api_key,
+            weaviate_url=self.weaviate.url,
+            weaviate_grpc_url=self.weaviate.grpc_url,
+            weaviate_api_key=self.weaviate.api_key,
             redaction_workers=1,
             **self._overrides,
         )
@@ -212,7 +184,7 @@ class RealLake:
     @contextmanager
     def client(self) -> Iterator[weaviate.WeaviateClient]:
         """Weaviate's own client."""
-        rest, grpc = urlsplit(self._weaviate.url), urlsplit(self._weaviate.grpc_url)
+        rest, grpc = urlsplit(self.weaviate.url), urlsplit(self.weaviate.grpc_url)
         with weaviate.connect_to_custom(
             http_host=str(rest.hostname),
             http_port=rest.port or 0,
@@ -220,7 +192,7 @@ class RealLake:
             grpc_host=str(grpc.hostname),
             grpc_port=grpc.port or 0,
             grpc_secure=False,
-            auth_credentials=Auth.api_key(self._weaviate.api_key),
+            auth_credentials=Auth.api_key(self.weaviate.api_key),
             skip_init_checks=True,
         ) as client:
             yield client
@@ -249,20 +221,9 @@ class RealLake:
     # --- what must be there ---
 
     def promised(self, table: Table | TableRef, model: ModelVersion | None = None) -> set[Stored]:
-        """The objects that a table's published embeddings stand for."""
+        """The objects that a table's published embeddings stand for, of the champion or another model."""
         assert self.pipeline is not None
-        ref = _ref(table)
-        spec = self.pipeline.settings.tables.spec_for(ref)
-        names = self.pipeline.generations(spec, model or self.pipeline.engines.champion())
-        rows = lance.dataset(self.pipeline.uri("embeddings", ref, names.embeddings), version="published").to_table(
-            columns=["row_id", "content", "passages", "properties_fingerprint"]
-        )
-        return {
-            Stored(_object_id(row["row_id"], passage["ordinal"]), _object_fingerprint(passage, row, names.collection), names.collection)
-            for row in rows.drop_columns("passages").append_column("passages", _without_vectors(rows)).to_pylist()
-            if row["content"] is not None
-            for passage in row["passages"]
-        }
+        return promised(self.pipeline, _ref(table), model or self.pipeline.engines.champion())
 
     def assert_level(self, collection: str, *tables: Table | TableRef) -> None:
         """What the alias shows is just what the published embeddings of these tables promise."""
@@ -279,18 +240,23 @@ class RealLake:
             self.pipeline = None
 
     def remove(self) -> None:
-        """Drop whatever this lake made."""
+        """Drop whatever this lake made; tables also where Weaviate is gone."""
         self.close()
         self.instance.dispose()
+        try:
+            self._remove_collections()
+        finally:
+            for catalog in map(CATALOGS.__getitem__, self._schemas):
+                for (table,) in self.run(f"SHOW TABLES FROM {catalog}.{self.name}"):
+                    self.run(f'DROP TABLE {catalog}.{self.name}."{table}"')
+                self.run(f"DROP SCHEMA {catalog}.{self.name}")
+
+    def _remove_collections(self) -> None:
         with self.client() as client:
+            for alias in [alias for alias in client.alias.list_all() if self.name in alias]:  # also one whose collection somebody removed
+                client.alias.delete(alias_name=alias)
             for name in [name for name in client.collections.list_all(simple=True) if self.name in name]:
-                for alias in client.alias.list_all(collection=name):
-                    client.alias.delete(alias_name=alias)
                 client.collections.delete(name)
-        for catalog in map(CATALOGS.__getitem__, self._schemas):
-            for (table,) in self.run(f"SHOW TABLES FROM {catalog}.{self.name}"):
-                self.run(f'DROP TABLE {catalog}.{self.name}."{table}"')
-            self.run(f"DROP SCHEMA {catalog}.{self.name}")
 
 
 @contextmanager
@@ -303,80 +269,28 @@ def real_lake(home: Path, trino: Trino, weaviate: Weaviate, models: Models | Non
         lake.remove()
 
 
-# --- engines ---------------------------------------------------------------------------------------------------------------------------
+# --- tables of customers' comments ------------------------------------------------------------------------------------------------------
 
 
-class LiveEngines(Engines):
-    """Real sources, index and registry. Rows that are fetched are counted; models are stand-ins, one encoder per digest, or real."""
-
-    def __init__(self, settings: Settings, models: Models) -> None:
-        super().__init__(settings)
-        self._models = models
-
-    def source(self, catalog: str) -> Source:
-        return CountedSource(super().source(catalog), self._models)
-
-    def redactor(self, policy: str) -> Redactor:
-        return super().redactor(policy) if self._models.real else self._models.redactor
-
-    def champion(self) -> ModelVersion:
-        return self._models.model or super().champion()
-
-    def encoder(self, model: ModelVersion) -> Encoder:
-        return super().encoder(model) if self._models.real else stub_encoder(self._models, model)
+def comments(lake: RealLake, catalog: str, name: str, *, rows: int = 200) -> Table:
+    """A table of customers' comments: 73 characters on average, so most are several passages of 8 words."""
+    table = lake.table(catalog, name)
+    columns = "custkey AS id, comment AS body, mktsegment AS status, acctbal AS balance, name AS junk"
+    lake.run(f"CREATE TABLE {table.sql} AS SELECT {columns} FROM tpch.tiny.customer WHERE custkey <= {rows}")
+    return table
 
 
-_making = threading.Lock()
-
-
-def stub_encoder(models: Models, model: ModelVersion) -> StubEncoder:
-    """The stand-in for a model; its vectors are as long as the model says."""
-    with _making:
-        if model.digest not in models.encoders:
-            models.encoders[model.digest] = StubEncoder(model.dimension or 8, _WORDS_PER_PASSAGE)
-        return models.encoders[model.digest]
-
-
-class CountedSource:
-    """A source whose reads count the rows that they hand out with their values."""
-
-    def __init__(self, source: Source, models: Models) -> None:
-        self._source, self._models = source, models
-
-    def tables(self, pattern: str) -> list[TableRef]:
-        return self._source.tables(pattern)
-
-    def version(self, table: TableRef) -> SourceVersion:
-        return self._source.version(table)
-
-    @contextmanager
-    def open(self, table: TableRef, columns: Sequence[str], key: Sequence[str]) -> Iterator[CountedRead]:
-        with self._source.open(table, columns, key) as read:
-            yield CountedRead(read, self._models)
-
-
-class CountedRead:
-    """See `CountedSource`."""
-
-    def __init__(self, read: TableRead, models: Models) -> None:
-        self._read, self._models = read, models
-        self.version, self.schema = read.version, read.schema
-        self.digests, self.present = read.digests, read.present
-
-    def rows(self) -> Iterator[pa.RecordBatch]:
-        return self._counted(self._read.rows())
-
-    def fetch(self, keys: pa.StructArray) -> Iterator[pa.RecordBatch]:
-        return self._counted(self._read.fetch(keys))
-
-    @property
-    def facts(self) -> Mapping[str, int]:
-        return self._read.facts
-
-    def _counted(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            self._models.fetched += len(batch)
-            yield batch
+def entry(lake: RealLake, table: Table, collection: str, **more: object) -> dict[str, object]:
+    """What sources.yaml says of such a table."""
+    return {
+        "table": table.ref.key,
+        "key": ["id"],
+        "text": "{body}",
+        "properties": {"id": "keep", "status": "keep"},
+        "collection": lake.collection(collection),
+        "passages": {"overlap_tokens": 2},
+        **more,
+    }
 
 
 # --- inside ----------------------------------------------------------------------------------------------------------------------------
@@ -391,22 +305,3 @@ def _failure(result: dg.ExecuteInProcessResult) -> str:
     (event,) = result.get_step_failure_events()
     data = event.step_failure_data
     return (data.user_failure_data.description if data.user_failure_data else None) or data.error_display_string
-
-
-def _without_vectors(rows: pa.Table) -> pa.ListArray:
-    """Passages as (ordinal, fingerprint): vectors as Python lists take long."""
-    passages = rows.column("passages").combine_chunks()
-    kept = pa.StructArray.from_arrays([passages.values.field(name) for name in ("ordinal", "fingerprint")], ["ordinal", "fingerprint"])
-    return pa.ListArray.from_arrays(passages.offsets, kept, mask=passages.is_null())
-
-
-def _object_id(row_id: bytes, ordinal: int) -> str:
-    """A UUID of version 8 over (row id, ordinal)."""
-    octets = bytearray(hashlib.blake2b(row_id + ordinal.to_bytes(4, "little"), digest_size=16, person=b"object").digest())
-    octets[6] = octets[6] & 0x0F | 0x80
-    octets[8] = octets[8] & 0x3F | 0x80
-    return str(uuid.UUID(bytes=bytes(octets)))
-
-
-def _object_fingerprint(passage: Mapping[str, bytes], row: Mapping[str, bytes], generation: str) -> str:
-    return fingerprint("object", (passage["fingerprint"], row["properties_fingerprint"], generation.encode())).hex()

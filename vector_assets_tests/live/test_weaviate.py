@@ -210,14 +210,14 @@ def test_threads_share_an_index(weaviate_index: WeaviateIndex, make_schema: Any)
     weaviate_index.ensure(schema)
 
     def write(writer: int) -> None:
-        for step in range(4):
+        for step in range(2):
             names = [f"{writer}-{step}-{i}" for i in range(300)]
             objects = objects_named(names, np.random.default_rng((writer, step)).standard_normal((300, 4)))
             assert weaviate_index.upsert(schema.name, objects) == {}
             weaviate_index.delete(schema.name, ids_named(objects)[200:])
 
     run_all([lambda writer=writer: write(writer) for writer in range(4)])  # type: ignore[misc]
-    expected = objects_named([f"{writer}-{step}-{i}" for writer in range(4) for step in range(4) for i in range(200)], [EAST] * 3200)
+    expected = objects_named([f"{writer}-{step}-{i}" for writer in range(4) for step in range(2) for i in range(200)], [EAST] * 1600)
     assert stored_ids(weaviate_index, schema.name) == set(expected.column("id").to_pylist())
 
 

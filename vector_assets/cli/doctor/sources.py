@@ -70,7 +70,8 @@ def meant(sources: Sources, asked: Mapping[str, Source]) -> list[TableRef]:
 def _greeted(sources: Sources, source: TrinoSource) -> str:
     from vector_assets.cli.doctor import trino
 
-    return trino.greet(source, meant(sources, {source.catalog: source}))
+    said = trino.greet(source)
+    return f"{said}, {len(meant(sources, {source.catalog: source}))} of its tables in sources.yaml"
 
 
 def _embedded(pipeline: Pipeline, catalog: str) -> str:
@@ -117,16 +118,15 @@ def _look_at(sources: Sources, answering: Mapping[str, Source], refs: Sequence[T
 
 
 def _summary(looked: Looked, pipeline: Pipeline) -> str:
-    name, count = pipeline.settings.sources, len(looked.fine) + len(looked.wrong)
-    if not count:
+    name, fine, wrong = pipeline.settings.sources, len(looked.fine), len(looked.wrong)
+    if not fine + wrong + looked.left:
         raise ConfigurationError(f"{name} names no table that its catalogs have: add one under tables:, or check the patterns there")
-    if looked.wrong:
-        more = f", {MAX_SHOWN} of them here" if len(looked.wrong) > MAX_SHOWN else ""
-        raise ConfigurationError(f"{len(looked.wrong)} of {count} cannot be read{more}:")
-    said = f"{count} table{'s' * (count != 1)}, each with the columns that {name} names"
-    if looked.left:
-        return Remark(f"{said}; {looked.left} more were not looked at, since that took {TABLES_SECONDS:g} s")
-    return said
+    unseen = f"; {looked.left} more were not looked at, since that took {TABLES_SECONDS:g} s" if looked.left else ""
+    if wrong:
+        more = f", {MAX_SHOWN} of them here" if wrong > MAX_SHOWN else ""
+        raise ConfigurationError(f"{wrong} of {fine + wrong} cannot be read{more}; what they lack is below{unseen}")
+    said = f"{fine} table{'s' * (fine != 1)}, each with the columns that {name} names{unseen}"
+    return Remark(said) if unseen else said
 
 
 def _raise(error: VectorAssetsError) -> str:

@@ -37,8 +37,8 @@ def patient_source(catalog: str, spec: TrinoCatalog) -> TrinoSource:
     return TrinoSource(catalog, spec.model_copy(update={"timeout_seconds": min(spec.timeout_seconds, SERVER_SECONDS)}))
 
 
-def greet(source: TrinoSource, tables: Sequence[TableRef]) -> str:
-    """What answers, as whom it knows us, and how many tables of this catalog sources.yaml speaks of."""
+def greet(source: TrinoSource) -> str:
+    """What answers, as whom it knows us, and that it has this catalog."""
     spec = source.spec
     ((version, user),) = _ask(source.client, "SELECT version(), current_user", "the version")
     way = "over TLS" if spec.encrypted else "without TLS"
@@ -47,9 +47,9 @@ def greet(source: TrinoSource, tables: Sequence[TableRef]) -> str:
             way += f" with a {what}"
     roles = f", roles {', '.join(f'{catalog}={role}' for catalog, role in spec.roles.items())}" if spec.roles else ""
     said = f"Trino {version} at {spec.host}:{spec.port} knows us as {user!r} {way}{roles}"
+    source.client.ask(f"SELECT 1 FROM {qualified(spec.catalog, 'information_schema', 'schemata')} LIMIT 1", "the schemas")  # noqa: S608
     connector = Versions(source.client).connector()  # None where this user may not see it
-    said += f"; {spec.catalog!r}" + (f" is {connector}" if connector else "")
-    return f"{said}, {len(tables)} of its tables in sources.yaml"
+    return f"{said}; {spec.catalog!r}" + (f" is {connector}" if connector else " is there")
 
 
 def checks(source: TrinoSource) -> Checks[None]:
@@ -133,7 +133,8 @@ def _versions(source: TrinoSource, tables: Sequence[TableRef]) -> str:
     asked = tables[:MAX_VERSIONS]
     versions = source.versions(asked)
     without = [ref for ref in asked if not versions[ref].exact]
-    said = f"{len(asked) - len(without)} of {len(asked)} tables have exact versions, and cost one look while they do not change"
+    exact = len(asked) - len(without)
+    said = f"exact for {exact} of {len(asked)} tables" + (", which cost one look while they do not change" if exact else "")
     if not without:
         return said
     said += f"; of {_named(without)} every sync scans the digests"

@@ -247,16 +247,17 @@ def _client(server: RunningS3) -> dict[str, object]:
 
 def _rules() -> dict[str, object]:
     """Everybody may do everything, but: `reader` may only read; `narrow` sees rows of tables named `guarded` whose region is north;
-    `nobody` may read no table."""
+    `plain` reads tables, and not what Trino keeps beside them (`$refs`, `$history`); `nobody` may read no table."""
     everything = ["SELECT", "INSERT", "DELETE", "UPDATE", "OWNERSHIP", "GRANT_SELECT"]
     return {
         "catalogs": [{"user": READER, "allow": "read-only"}, {"allow": "all"}],
-        "schemas": [{"user": f"{READER}|narrow|nobody", "owner": False}, {"owner": True}],
+        "schemas": [{"user": f"{READER}|narrow|plain|nobody", "owner": False}, {"owner": True}],
         "tables": [
             {"catalog": "system", "privileges": ["SELECT"]},
             {"user": "narrow", "table": "guarded", "privileges": ["SELECT"], "filter": "region = 'north'"},
             {"user": f"{READER}|narrow", "privileges": ["SELECT"]},
-            {"user": "nobody", "privileges": []},
+            {"user": "plain", "table": "[^$]*", "privileges": ["SELECT"]},
+            {"user": "plain|nobody", "privileges": []},
             {"privileges": everything},
         ],
         "functions": [{"privileges": ["EXECUTE", "GRANT_EXECUTE", "OWNERSHIP"]}],

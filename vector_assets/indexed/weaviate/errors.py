@@ -40,17 +40,20 @@ _TEXTS: tuple[tuple[str, Kind, str], ...] = (
     (r"memory", "passing", "it is short of memory"),
     (r"enough replicas|broadcast|consistency level", "passing", "too few replicas answered"),
     (r"deadline|timed? ?out|timeout|canceled", "passing", "it did not answer in time"),
+    (r"socket closed|broken pipe", "passing", "the connection broke off"),
     (r"shut(ting)? ?down|closed|maintenance|starting up|catch up|leader", "passing", "it is starting, stopping or catching up"),
     (r"connection|connect|unavailable|reset by peer|\beof\b", "passing", "the connection broke off"),
     (r"rate limit|too many requests", "passing", "it is asked too much"),
 )
 _PATTERNS = [(re.compile(pattern, re.IGNORECASE), Failure(kind, words)) for pattern, kind, words in _TEXTS]
+_PERMISSION = re.compile(r"insufficient permissions to ((?:create|read|update|delete)_(?:collections|data|aliases|nodes))\b")
 UNKNOWN = Failure("unknown", "Weaviate refused it")
 
 
 def failure_of(text: str) -> Failure:
     """What the text of an error says."""
-    return next((failure for pattern, failure in _PATTERNS if pattern.search(text)), UNKNOWN)
+    found = next((failure for pattern, failure in _PATTERNS if pattern.search(text)), UNKNOWN)
+    return _access(text) if found.kind == "access" else found
 
 
 def rpc_failure(error: grpc.RpcError) -> Failure:
@@ -59,17 +62,25 @@ def rpc_failure(error: grpc.RpcError) -> Failure:
 
     code, details = getattr(error, "code", None), getattr(error, "details", None)
     status = code() if code is not None else grpc.StatusCode.UNKNOWN
+    text = str(details() or "") if details is not None else ""
     match status:
         case grpc.StatusCode.UNAUTHENTICATED | grpc.StatusCode.PERMISSION_DENIED:
-            return Failure("access", "the key is wrong, or may not do this")
+            return _access(text)
         case grpc.StatusCode.DEADLINE_EXCEEDED:
             return Failure("passing", "it did not answer in time")
-    said = failure_of(str(details() or "") if details is not None else "")
+    said = failure_of(text)
     if said.kind in ("unknown", "object"):  # of a whole call, not of one object
         return Failure("passing", f"it answered {status.name}")
     if status is grpc.StatusCode.UNAVAILABLE and said.kind != "stopped":
         return Failure("passing", said.words)
     return said
+
+
+def _access(text: str) -> Failure:
+    """What is wrong with the key; with the permission that is missing, where roles say so."""
+    found = _PERMISSION.search(text)
+    words = f"this key may not {found[1]}, see README, The least privileges" if found else "the key is wrong, or may not do this"
+    return Failure("access", words)
 
 
 def raised(failure: Failure, action: str, where: str) -> VectorAssetsError:
@@ -85,16 +96,17 @@ def raised(failure: Failure, action: str, where: str) -> VectorAssetsError:
 
 
 @contextlib.contextmanager
-def boundary(action: str, where: str) -> Iterator[None]:
-    """Errors of the client, httpx and gRPC as ours. Errors of the client's own checks of arguments are bugs, and pass as they are."""
+def boundary(action: str, where: str, by_grpc: str = "") -> Iterator[None]:
+    """Errors of the client, httpx and gRPC as ours. Errors of the client's own checks of arguments are bugs, and pass as they are.
+
+    `where` is the server's address, `by_grpc` that of its gRPC, which a port of its own may keep from us.
+    """
     import grpc
     import httpx
     from weaviate import exceptions
 
     passing = (
         exceptions.WeaviateConnectionError,
-        exceptions.WeaviateGRPCUnavailableError,
-        exceptions.WeaviateRetryError,
         exceptions.WeaviateStartUpError,
         exceptions.WeaviateClosedClientError,
         httpx.TransportError,
@@ -109,19 +121,23 @@ def boundary(action: str, where: str) -> Iterator[None]:
         raise IndexUnavailable(f"cannot {action} in {where}: it did not answer in time (WEAVIATE_TIMEOUT_SECONDS)") from None
     except passing:
         raise IndexUnavailable(f"cannot {action} in {where}: the connection broke off or nobody answers") from None
+    except exceptions.ResponseCannotBeDecodedError:  # which quotes the answer
+        raise IndexUnavailable(f"cannot {action} in {where}: the answer is no JSON (WEAVIATE_URL: is a proxy in between?)") from None
+    except (exceptions.WeaviateGRPCUnavailableError, exceptions.WeaviateRetryError):
+        raise IndexUnavailable(f"cannot {action} in {by_grpc or where}: the connection broke off or nobody answers") from None
     except exceptions.WeaviateQueryError as error:
         failure = failure_of(error.message)
         if failure.kind in ("unknown", "object"):
             failure = Failure("passing", "it refused the request")
-        raise raised(failure, action, where) from None
+        raise raised(failure, action, by_grpc or where) from None
     except grpc.RpcError as error:
-        raise raised(rpc_failure(error), action, where) from None
+        raise raised(rpc_failure(error), action, by_grpc or where) from None
 
 
 def _of_status(error: Exception, action: str, where: str) -> VectorAssetsError:
     status, said = getattr(error, "status_code", 0), _said(getattr(error, "error", None))
     if status in (401, 403) or (status == 7 and "gRPC" not in where):  # 7: PERMISSION_DENIED, as the client has it
-        return raised(Failure("access", "the key is wrong, or may not do this"), action, where)
+        return raised(_access(str(error)), action, where)
     if status in (408, 429) or status >= 500:
         failure = failure_of(said)
         words = failure.words if failure.kind in ("passing", "stopped") else f"it answered {status}"

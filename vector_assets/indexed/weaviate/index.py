@@ -190,7 +190,7 @@ class WeaviateIndex:
     # --- the server --------------------------------------------------------------------------------------------------------------------
 
     def _boundary(self, action: str) -> AbstractContextManager[None]:
-        return boundary(action, self._server.rest.url)
+        return boundary(action, self._server.rest.url, self._server.grpc.url)
 
     def _opened(self) -> _Open:
         with self._lock:

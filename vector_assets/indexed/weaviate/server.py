@@ -114,12 +114,16 @@ def _api_key(settings: Settings) -> SecretStr | None:
         raise ConfigurationError("WEAVIATE_API_KEY and WEAVIATE_API_KEY_FILE are both set: keep one of them")
     if path is not None:
         key = _read_key(path)
-    if key is None or not (text := key.get_secret_value().strip()):
+    text = key.get_secret_value().strip() if key is not None else ""
+    if not text and path is not None:
+        raise ConfigurationError(f"WEAVIATE_API_KEY_FILE: {path} is empty")
+    if not text:
         if settings.weaviate_allow_anonymous:
             return None
         raise ConfigurationError("WEAVIATE_API_KEY is not set (or WEAVIATE_API_KEY_FILE); WEAVIATE_ALLOW_ANONYMOUS=1 does without a key")
     if not (text.isascii() and text.isprintable()):
-        raise ConfigurationError("WEAVIATE_API_KEY holds characters that no HTTP header takes: copy it again")
+        place = "WEAVIATE_API_KEY" if path is None else f"WEAVIATE_API_KEY_FILE: {path}"
+        raise ConfigurationError(f"{place} holds what no HTTP header takes: copy the key again, as one line")
     return SecretStr(text)
 
 

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vector_assets.errors import IndexUnavailable
-from vector_assets.indexed.weaviate.errors import UNKNOWN, Failure, failure_of, raised, rpc_failure
+from vector_assets.indexed.weaviate.errors import UNKNOWN, Failure, boundary, failure_of, raised, rpc_failure
 from vector_assets.indexed.weaviate.layout import messages
 from vector_assets.indexed.weaviate.server import Connection, Server, metadata
 
@@ -29,9 +29,10 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from weaviate.collections import Collection
+    from weaviate.collections.classes.filters import FilterReturn
     from weaviate.proto.v1 import batch_pb2
 
-BATCH_OBJECTS = 500  # 200 to 1,000 are alike
+BATCH_OBJECTS = 256  # 128 to 512 are alike; a batch of 2,048 rows leaves no rest, for which the other requests' threads would wait
 BATCH_BYTES = 8 << 20
 DELETED_AT_ONCE = 2_000
 _ROOM_BYTES = 64 << 10  # for what is around one object in a message
@@ -87,7 +88,7 @@ class Writer:
             if not waiting:
                 return reasons
         raise IndexUnavailable(
-            f"cannot write to collection {name} in {self.server.rest.url}: {last.words}; {len(waiting)} objects of a batch were not "
+            f"cannot write to collection {name} in {self.server.grpc.url}: {last.words}; {len(waiting)} objects of a batch were not "
             "acknowledged, and are sent again by the next run"
         )
 
@@ -106,7 +107,7 @@ class Writer:
             failures = dict.fromkeys(range(len(sent)), rpc_failure(error))
         for failure in failures.values():
             if failure.kind in ("stopped", "gone", "changed", "access"):
-                raise raised(failure, f"write to collection {name}", self.server.rest.url) from None
+                raise raised(failure, f"write to collection {name}", self.server.grpc.url) from None
         return failures
 
 
@@ -150,20 +151,33 @@ def attempts(patience_seconds: float) -> Iterator[int]:
 
 
 def delete(collection: Collection[Mapping[str, object], None], ids: Sequence[UUID], *, server: Server) -> None:
-    """Delete objects by id, those that there are. Raises IndexUnavailable where some stay."""
+    """Delete objects by id, those that there are. Raises IndexUnavailable where some stay, IndexConflict where the collection is gone."""
     from weaviate.classes.query import Filter
 
     for start in range(0, len(ids), DELETED_AT_ONCE):
         chosen = Filter.by_id().contains_any(ids[start : start + DELETED_AT_ONCE])
+        problem: IndexUnavailable | None = None
         for _ in attempts(server.patience_seconds):
+            problem = _delete(collection, chosen, server)
+            if problem is None:
+                break
+        if problem is not None:
+            raise problem
+
+
+def _delete(collection: Collection[Mapping[str, object], None], chosen: FilterReturn, server: Server) -> IndexUnavailable | None:
+    """One request; returns why some may have stayed, where another may help."""
+    try:
+        with boundary(f"remove objects of collection {collection.name}", server.rest.url, server.grpc.url):
             answer = collection.data.delete_many(where=chosen)
             if answer.failed == 0 and answer.successful == answer.matches:
-                break
-        else:
+                return None
             # It does not say why, and asked to be verbose it fails: an error of a whole shard has no object.
             read_only = any(shard.status == "READONLY" for shard in collection.config.get_shards())
-            raise IndexUnavailable(
-                f"cannot remove objects of collection {collection.name} in {server.rest.url}: "
-                f"{answer.matches - answer.successful} of {answer.matches} stayed, and are removed by the next run"
-                f"{'; it is read-only (a full disk, or somebody set it so)' if read_only else ''}"
-            )
+    except IndexUnavailable as problem:
+        return problem
+    return IndexUnavailable(
+        f"cannot remove objects of collection {collection.name} in {server.rest.url}: "
+        f"{answer.matches - answer.successful} of {answer.matches} stayed, and are removed by the next run"
+        f"{'; it is read-only (a full disk, or somebody set it so)' if read_only else ''}"
+    )

@@ -276,21 +276,22 @@ class TrinoClient:
     def _secret(self, name: str) -> str | None:
         given: SecretStr | None = getattr(self.spec, name)
         file: Path | None = getattr(self.spec, f"{name}_file")
-        if given is None and file is None:
+        if file is not None:
+            return self._read(file, self.address.setting(f"{name}_file"))
+        if given is None:
             return None
-        secret = self._read(name, file) if file is not None else given.get_secret_value() if given is not None else ""
-        if not secret:
-            place = f"{self.address.setting(name)} is empty" if file is None else f"{file} is empty: {self.address.setting(f'{name}_file')}"
-            raise ConfigurationError(place)
-        return secret
+        if not given.get_secret_value():
+            raise ConfigurationError(f"{self.address.setting(name)} is empty")
+        return given.get_secret_value()
 
-    def _read(self, name: str, file: Path) -> str:
+    def _read(self, file: Path, setting: str) -> str:
         try:
-            return file.read_text(encoding="utf-8").rstrip("\r\n")
+            secret = file.read_text(encoding="utf-8").rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigurationError(
-                f"{file} cannot be read ({type(error).__name__}): check {self.address.setting(f'{name}_file')}"
-            ) from None
+            raise ConfigurationError(f"{file} cannot be read ({type(error).__name__}): check {setting}") from None
+        if not secret or "\n" in secret:
+            raise ConfigurationError(f"{file} {'holds more than one line' if secret else 'is empty'}: check {setting}")
+        return secret
 
 
 def _unsigned(request: requests.PreparedRequest) -> requests.PreparedRequest:

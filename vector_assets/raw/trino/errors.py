@@ -37,6 +37,9 @@ _SETTINGS = {"CATALOG_NOT_FOUND": "catalog, roles and session", "INVALID_SESSION
 _STOPPED = {"ABANDONED_QUERY", "ADMINISTRATIVELY_KILLED", "ADMINISTRATIVELY_PREEMPTED", "TRANSACTION_CONFLICT", "USER_CANCELED"}
 """User errors by type, and yet none of ours: somebody or something ended the query."""
 
+_SAME_LIMITS = {"EXCEEDED_SCAN_LIMIT", "QUERY_TEXT_TOO_LARGE"}
+"""Limits that the same query meets each time, however little else runs."""
+
 _NOT_OVER_HTTP = 403
 _HOSTNAME_MISMATCH = {62, 64}  # OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and _IP_ADDRESS_MISMATCH
 _EXPIRED = {9, 10}
@@ -88,7 +91,11 @@ def failed(error: QueryError, about: str, address: Address) -> PermanentError | 
     if error.kind == "USER_ERROR" and error.name not in _STOPPED:
         hidden = "" if error.name in _ABOUT_NAMES else "; its text may hold values and is left out: look the query up in Trino"
         return SourceError(f"{about} cannot be read: {error.shown}{hidden}")
-    return SourceUnavailable(f"reading {about} broke off: {error.shown}; nothing of it is kept: run again")
+    limit = f"raise the limit ({address.setting('session')}, or Trino's own)"
+    if error.name in _SAME_LIMITS:
+        return SourceError(f"{about} cannot be read: {error.shown}; {limit}")
+    more = f", or {limit}" if error.name.startswith("EXCEEDED_") else ""
+    return SourceUnavailable(f"reading {about} broke off: {error.shown}; nothing of it is kept: run again{more}")
 
 
 def refused(response: requests.Response, address: Address, spec: TrinoCatalog) -> ConfigurationError | SourceUnavailable:

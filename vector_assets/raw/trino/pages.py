@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any, NamedTuple, Protocol, Self, TypedDict, TypeVar
+from typing import Any, NamedTuple, Protocol, Self, TypedDict, TypeVar, cast
 
 import orjson
 
@@ -181,10 +181,12 @@ class Statement:
 
     def _parsed(self, body: bytes) -> _Page:
         try:
-            page: _Page = orjson.loads(body)
+            page = orjson.loads(body)
         except orjson.JSONDecodeError:
             raise self._broken("a page is no JSON") from None
-        return page
+        if not isinstance(page, dict):
+            raise self._broken("a page is none of Trino's")
+        return cast("_Page", page)
 
     def _broken(self, how: str) -> SourceUnavailable:
         return SourceUnavailable(f"reading {self._about} from {self._wire.address} broke off: {how}; nothing of it is kept: run again")

@@ -114,7 +114,7 @@ class TrinoSource:
 
     def _require_table(self, table: TableRef) -> None:
         there = self._listed([f"table_schema = {text(table.schema)}"]) or self._listed([])
-        require([table.key], [ref.key for ref in there], f"table in {self.client.address}")
+        require([table.key], [ref.key for ref in there], f"table that user {self.spec.user!r} may see in {self.client.address}")
 
     def _information(self, what: str) -> str:
         return qualified(self.spec.catalog, "information_schema", what)
