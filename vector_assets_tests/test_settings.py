@@ -66,6 +66,29 @@ def test_a_value_that_does_not_fit_is_named(monkeypatch: pytest.MonkeyPatch, nam
         load_settings()
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("WEAVIATE_TIMEOUT_SECONDS", "0"),
+        ("WEAVIATE_CONSISTENCY", "quorum"),
+        ("WEAVIATE_BATCHES", "0"),
+        ("WEAVIATE_ALLOW_ANONYMOUS", "perhaps"),
+    ],
+)
+def test_a_value_of_weaviate_that_does_not_fit_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError, match=f"^{name}: "):
+        load_settings()
+
+
+def test_the_key_of_weaviate_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEAVIATE_API_KEY", SECRET)
+    settings = load_settings()
+    assert settings.weaviate_api_key is not None
+    assert settings.weaviate_api_key.get_secret_value() == SECRET
+    assert SECRET not in repr(settings)
+
+
 def test_the_secret_comes_from_the_environment_or_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text(SECRET + "-home\n")
     (tmp_path / "other").write_text(SECRET + "-file\n")

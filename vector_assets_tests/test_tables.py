@@ -11,7 +11,18 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from vector_assets.errors import ConfigurationError
-from vector_assets.tables import DuckDBCatalog, Sources, TableRef, TableSpec, encode_part, load_sources, parse_template
+from vector_assets.tables import (
+    CollectionSpec,
+    DuckDBCatalog,
+    HnswSpec,
+    Sources,
+    TableRef,
+    TableSpec,
+    TrinoCatalog,
+    encode_part,
+    load_sources,
+    parse_template,
+)
 
 # --- names -----------------------------------------------------------------------------------------------------------------------------
 
@@ -132,6 +143,94 @@ def test_an_encoded_name_matches_itself(name: str) -> None:
     assert entry.matches(ref)
 
 
+# --- Trino catalogs and collections ----------------------------------------------------------------------------------------------------
+
+
+def trino(**changes: object) -> TrinoCatalog:
+    return TrinoCatalog.model_validate({"engine": "trino", "host": "h", "user": "u", "catalog": "c", **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "encrypted"),
+    [
+        ({}, False),
+        ({"port": 443}, True),
+        ({"port": 8443}, True),
+        ({"port": 8443, "tls": False}, False),
+        ({"tls": True}, True),
+        ({"password": "p"}, True),
+        ({"password_file": "p"}, True),
+        ({"jwt": "t"}, True),
+        ({"jwt_file": "t"}, True),
+        ({"ca": "ca.pem"}, True),
+    ],
+)
+def test_tls_is_spoken_where_something_calls_for_it(changes: dict[str, object], encrypted: bool) -> None:
+    assert trino(**changes).encrypted is encrypted
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"host": "https://h"}, "not a host alone: the port is a setting of its own, and `tls` says what https:// would"),
+        ({"host": "h:8443"}, "not a host alone"),
+        ({"host": "u@h"}, "not a host alone"),
+        ({"host": ""}, "host"),
+        ({"port": 0}, "port"),
+        ({"user": ""}, "user"),
+        ({"password": "hunter2", "jwt": "hunter2"}, "password and jwt are both given"),
+        ({"jwt": "hunter2", "jwt_file": "f"}, "jwt and jwt_file are both given"),
+        ({"tls": False, "password": "hunter2"}, "password would travel in the clear"),
+        ({"tls": False, "jwt_file": "f"}, "jwt_file would travel in the clear"),
+        ({"tls": False, "ca": "ca.pem"}, "ca is given, and tls is off"),
+        ({"timeout_seconds": 0}, "timeout_seconds"),
+        ({"roles": ["hunter2"]}, "roles"),
+        ({"session": {"query_max_run_time": {"hunter2": 1}}}, "session"),
+    ],
+)
+def test_a_trino_that_cannot_be_meant(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError, match=re.escape(message)) as caught:
+        trino(**changes)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_an_address_of_ipv6_is_a_host() -> None:
+    assert trino(host="[::1]").host == trino(host="::1").host == "::1"
+
+
+def test_secrets_of_a_trino_are_not_shown() -> None:
+    assert "hunter2" not in repr(trino(password="hunter2")) + repr(trino(jwt="hunter2"))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"hnsw": {"ef_construction": 3}}, {"hnsw": {"max_connections": 0}}, {"hnsw": {"m": 8}}, {"replication": 0}, {"quantization": "int8"}],
+)
+def test_a_collection_that_cannot_be_meant(changes: dict[str, object]) -> None:
+    with pytest.raises(ValidationError, match="|".join(changes)):
+        CollectionSpec.model_validate(changes)
+
+
+def test_knobs_that_came_later_name_a_generation_only_where_they_are_set() -> None:
+    plain = CollectionSpec()
+    assert plain.declared == {"distance": "cosine", "quantization": "none"}
+    assert CollectionSpec(hnsw=HnswSpec(), replication=1).declared == plain.declared
+    tuned = CollectionSpec(hnsw=HnswSpec(ef_construction=256), replication=3)
+    assert tuned.declared == {**plain.declared, "hnsw": {"ef_construction": 256}, "replication": 3}
+
+
+@given(
+    st.builds(
+        CollectionSpec,
+        distance=st.sampled_from(["cosine", "dot"]),
+        hnsw=st.builds(HnswSpec, ef=st.none() | st.integers(-1, 3), max_connections=st.none() | st.integers(4, 6)),
+        replication=st.integers(1, 3),
+    )
+)
+def test_what_a_generation_is_named_after_says_all_of_a_collection(collection: CollectionSpec) -> None:
+    assert CollectionSpec.model_validate(collection.declared) == collection
+
+
 # --- the whole file --------------------------------------------------------------------------------------------------------------------
 
 YAML = """
@@ -190,6 +289,15 @@ def test_a_file_that_cannot_be_meant(tmp_path: Path, change: tuple[str, str], me
         load(tmp_path, YAML.replace(*change))
     assert str(caught.value).startswith(str(tmp_path / "sources.yaml"))
     assert "hunter2" not in str(caught.value)
+
+
+def test_paths_count_from_the_file(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    changed = YAML.replace('password: "${PASSWORD}"', "password_file: secrets/trino, ca: /etc/ca.pem")
+    catalog = load(tmp_path / "deep", changed).catalogs["lake"]
+    assert isinstance(catalog, TrinoCatalog)
+    assert (catalog.password_file, catalog.ca) == (tmp_path / "deep" / "secrets" / "trino", Path("/etc/ca.pem"))
+    assert catalog.jwt_file is None
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

@@ -82,6 +82,7 @@ def test_a_server_as_settings_say(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         ({"API_KEY": "hunter2\x07"}, ["WEAVIATE_API_KEY"]),
         ({"API_KEY": "hunter2", "API_KEY_FILE": "x"}, ["WEAVIATE_API_KEY_FILE", "both"]),
         ({"API_KEY_FILE": "/nowhere/key"}, ["WEAVIATE_API_KEY_FILE", "/nowhere/key"]),
+        ({"API_KEY_FILE": "/dev/null"}, ["WEAVIATE_API_KEY_FILE", "/dev/null", "empty"]),
         ({"API_KEY": "hunter2", "GRPC_URL": "http://there:8080"}, ["WEAVIATE_GRPC_URL", "WEAVIATE_URL"]),
         ({"API_KEY": "hunter2", "GRPC_URL": "there:1"}, ["WEAVIATE_GRPC_URL"]),
     ],

@@ -240,16 +240,20 @@ class RealLake:
             self.pipeline = None
 
     def remove(self) -> None:
-        """Drop whatever this lake made; tables also where Weaviate is gone."""
-        self.close()
-        self.instance.dispose()
+        """Drop whatever this lake made."""
         try:
             self._remove_collections()
         finally:
-            for catalog in map(CATALOGS.__getitem__, self._schemas):
-                for (table,) in self.run(f"SHOW TABLES FROM {catalog}.{self.name}"):
-                    self.run(f'DROP TABLE {catalog}.{self.name}."{table}"')
-                self.run(f"DROP SCHEMA {catalog}.{self.name}")
+            self.remove_tables()
+
+    def remove_tables(self) -> None:
+        """Drop what this lake made in Trino; its Weaviate is gone, or goes with all that it holds."""
+        self.close()
+        self.instance.dispose()
+        for catalog in map(CATALOGS.__getitem__, self._schemas):
+            for (table,) in self.run(f"SHOW TABLES FROM {catalog}.{self.name}"):
+                self.run(f'DROP TABLE {catalog}.{self.name}."{table}"')
+            self.run(f"DROP SCHEMA {catalog}.{self.name}")
 
     def _remove_collections(self) -> None:
         with self.client() as client:

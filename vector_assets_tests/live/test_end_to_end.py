@@ -260,27 +260,37 @@ def test_a_rollback_is_followed(lake: RealLake) -> None:
 # --- losses -----------------------------------------------------------------------------------------------------------------------------
 
 
-def test_a_wiped_weaviate_is_filled_from_stage_tables(tmp_path: Path, trino: Trino, servers: Installed) -> None:
+@pytest.fixture
+def moving(tmp_path: Path, trino: Trino) -> Iterator[RealLake]:
+    """A lake whose Weaviate is the test's own; it is told of it before the first sync."""
+    lake = RealLake(tmp_path / "home", trino, Weaviate("", "", ""), Models())
+    try:
+        yield lake
+    finally:
+        lake.remove_tables()
+
+
+def test_a_wiped_weaviate_is_filled_from_stage_tables(moving: RealLake, tmp_path: Path, servers: Installed) -> None:
     folder = tmp_path / "weaviate"
+    table = comments(moving, "lake", "notes")
+    name = moving.collection("Notes")
     with own_weaviate(servers, folder) as running:
-        first = Weaviate(running.url, running.grpc_url, running.api_key)
-        lake = RealLake(tmp_path / "home", trino, first, Models())
-        table = comments(lake, "lake", "notes")
-        lake.declare(entry(lake, table, "Notes"))
-        lake.sync(table)
-        lake.assert_level(lake.collection("Notes"), table)
-        before = lake.stored(lake.collection("Notes"))
-        lake.close()
+        moving.weaviate = Weaviate(running.url, running.grpc_url, running.api_key)
+        moving.declare(entry(moving, table, "Notes"))
+        moving.sync(table)
+        moving.assert_level(name, table)
+        before = moving.stored(name)
+        moving.close()
     shutil.rmtree(folder / "data")
     with own_weaviate(servers, folder) as running:
-        lake.reopen(Weaviate(running.url, running.grpc_url, running.api_key))
-        assert lake.pointed(lake.collection("Notes")) is None
-        did = lake.sync(table)
+        moving.reopen(Weaviate(running.url, running.grpc_url, running.api_key))
+        assert moving.pointed(name) is None
+        did = moving.sync(table)
         assert did[1:] == (0, 0, 0)
         assert {stage: outcome.planned for stage, outcome in did.outcomes.items() if outcome.planned} == {"weaviate_collections": 200}
-        lake.assert_level(lake.collection("Notes"), table)
-        assert lake.stored(lake.collection("Notes")) == before
-        lake.remove()
+        moving.assert_level(name, table)
+        assert moving.stored(name) == before
+        moving.close()
 
 
 def test_a_collection_that_somebody_removed_is_filled_again(lake: RealLake) -> None:

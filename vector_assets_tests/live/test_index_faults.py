@@ -11,18 +11,21 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from vector_assets.demo.servers.install import Installed
+from vector_assets.demo.servers.weaviate import RunningWeaviate
 from vector_assets.demo.servers.weaviate import weaviate as own_weaviate
 from vector_assets.errors import ConfigurationError, IndexConflict, IndexUnavailable, VectorAssetsError
-from vector_assets.pipeline import STAGES, Run
+from vector_assets.pipeline import STAGES, Pipeline, Run
 from vector_assets_tests.live.faults import MARK, Trial, trial
 from vector_assets_tests.live.fixtures import Trino, Weaviate
-from vector_assets_tests.live.lakes import RealLake, real_lake
-from vector_assets_tests.live.proxy import Answer, Cut, Deed, Proxy, answer, proxy
+from vector_assets_tests.live.lakes import LiveEngines, Models, RealLake, real_lake
+from vector_assets_tests.live.proxy import Cut, Deed, Proxy, Rule, answer, proxy
 
 
 @pytest.fixture
@@ -45,7 +48,7 @@ def edit(table: Trial) -> None:
     table.lake.run(f"DELETE FROM {table.table.sql} WHERE id IN (7, 8, 9)")
 
 
-def batches(deed: Callable[[], Deed], *, times: int | None = None) -> Callable[[bytes], Deed]:
+def batches(deed: Callable[[], Deed], *, times: int | None = None) -> Rule:
     """Do something to what is sent by the 10 KB, which nothing but objects is, so many times; None: for ever."""
     done = []
 
@@ -260,6 +263,76 @@ def test_two_syncs_of_one_table_at_once(lake: RealLake) -> None:
     table.settled(planned=0)
 
 
+def test_two_tables_of_one_collection_and_one_breaks_off(lake: RealLake, gates: tuple[Proxy, Proxy, Weaviate]) -> None:
+    table = trial(lake, "lake")
+    second = lake.table("shop", "notes")
+    lake.run(f"CREATE TABLE {second.sql} AS SELECT * FROM {table.table.sql} WHERE id < 100")
+    entries = [*table.entries, {**table.entries[0], "table": second.ref.key}]
+    pipeline = lake.declare(*entries)
+    edit(table)
+    _, grpc, through = gates
+    grpc.rule = batches(Cut)
+    settings = pipeline.settings.model_copy(update={"weaviate_url": through.url, "weaviate_grpc_url": through.grpc_url})
+    other = Pipeline(settings, LiveEngines(settings, lake.models))
+
+    def breaks() -> None:
+        for stage in STAGES:
+            other.sync(stage, second.ref, Run("breaks"))
+
+    with ThreadPoolExecutor(2) as pool:
+        good, bad = pool.submit(table.attempt), pool.submit(breaks)
+        assert isinstance(bad.exception(), IndexUnavailable)
+        good.result()
+    other.close()
+    assert lake.stored(table.collection).keys() == {table.table.ref.key}
+    Trial(lake, second, entries).attempt()
+    lake.assert_level(table.collection, table.table, second)
+
+
+# --- a server that ends, and one that is not what it was --------------------------------------------------------------------------------
+
+KEY = "a key for tests, which stays"
+
+
+@pytest.mark.slow  # starts four servers: 30 s
+def test_a_server_that_dies_and_comes_back_as_another(tmp_path: Path, trino: Trino, servers: Installed) -> None:
+    folder, same = tmp_path / "weaviate", {"AUTHENTICATION_APIKEY_ALLOWED_KEYS": KEY}
+
+    def put(place: RunningWeaviate) -> None:
+        for gate, url in ((rest, place.url), (grpc, place.grpc_url)):
+            gate.target = (str(urlsplit(url).hostname), urlsplit(url).port or 0)
+            gate.cut()
+
+    with ExitStack() as stack:
+        with own_weaviate(servers, folder, more=same) as first:
+            rest = stack.enter_context(proxy(first.url))
+            grpc = stack.enter_context(proxy(first.grpc_url, http=False))
+            lake = RealLake(tmp_path / "home", trino, Weaviate(rest.url, grpc.url, KEY), Models())
+            table = trial(lake, "lake")
+            before = table.stored
+            edit(table)
+            table.through()
+            grpc.rule = batches(lambda: os.kill(first.pid, signal.SIGKILL), times=1)
+            table.broken(IndexUnavailable, r"cannot \w+ .* in http://127.*:")
+        with own_weaviate(servers, folder, more=same) as place:
+            put(place)
+            assert len(before - table.stored) <= 33 * 9  # of the rows that were edited
+            table.settled(planned=0)  # in the same process, with the pipeline that broke
+            lake.run(f"DELETE FROM {table.table.sql} WHERE id = 11")
+        with own_weaviate(servers, folder) as place:
+            put(place)
+            table.broken(ConfigurationError, "the key is wrong, or may not do this .WEAVIATE_API_KEY.")
+        with own_weaviate(servers, folder, anonymous=True) as place:
+            put(place)
+            table.broken(ConfigurationError, "the key is wrong, or may not do this .WEAVIATE_API_KEY.")
+            lake.reopen()
+            table.broken(ConfigurationError, r"WEAVIATE_URL: http://127.* lets anybody in without a key")
+        with own_weaviate(servers, folder, more=same) as place:
+            put(place)
+            table.settled(planned=0)
+            lake.remove()
+
+
 # --- rows that are hard to store -------------------------------------------------------------------------------------------------------
 
 
@@ -287,7 +360,6 @@ def test_values_at_the_edge(lake: RealLake) -> None:
     with lake.client() as weaviate:
         objects = weaviate.collections.use(made.collection).query.fetch_objects().objects
     held = {thing.properties["source_id"]: thing.properties for thing in objects}
-    print({key: (said["status"], said["n"], said["x"], str(said["at"])) for key, said in held.items() if key!=6})
     # 3, 4: beyond 2⁵³; 5: not a number; 7: infinite, and of year 0. 8: there is nothing to find it by.
     assert {key: (said["status"], said["n"], said["x"], str(said["at"])) for key, said in held.items()} == {
         1: ("ab", 2**53, 1e308, "0001-01-01 00:00:00+00:00"),  # NUL is cleaned away
@@ -296,7 +368,7 @@ def test_values_at_the_edge(lake: RealLake) -> None:
         9: ("NUL", 0, 0.0, "None"),
     }
     assert {str(said["text"]) for said in held.values()} == {MARK}
-    made.settled()
+    assert [outcome.planned for outcome in made.attempt().values()] == [0] * len(STAGES)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -108,6 +109,14 @@ def reading(*questions: Callable[[], object]) -> Iterator[Sequence[Read]]:
                 each.result()
 
 
+def once_more(reads: Sequence[Read]) -> None:
+    """Wait until each reader has asked again, from now on."""
+    before, deadline = [read.asked for read in reads], time.monotonic() + 30
+    while not all(read.asked > asked + 1 for read, asked in zip(reads, before, strict=True)):
+        assert time.monotonic() < deadline, "a reader has stopped"
+        time.sleep(PAUSE_SECONDS)
+
+
 @contextmanager
 def application(lake: RealLake, *tables: Table) -> Iterator[tuple[Callable[[], dict[str, set[Stored]]], Callable[[], Found]]]:
     """Two questions to the alias: all of its objects, in one request of the plain client; the best hits of a search in each table."""
@@ -143,7 +152,7 @@ def test_readers_see_the_old_generation_or_the_new_one(lake: RealLake, at_once: 
     name = lake.collection("Notes")
     old = lake.stored(name)
     first, second = generation(lake, tables[0]), generation(lake, tables[0], SECOND)
-    with application(lake, *tables) as questions, reading(*questions) as (whole, best):
+    with application(lake, *tables) as questions, reading(*questions) as reads:
         lake.models.model = SECOND
         assert settled(lake) == AliasMove(name, first, first, tuple(sorted(table.ref.key for table in tables)))
         did = synced(lake, tables, at_once)
@@ -152,6 +161,7 @@ def test_readers_see_the_old_generation_or_the_new_one(lake: RealLake, at_once: 
         new = lake.stored(name)
         assert lake.pointed(name) == second
         assert settled(lake) == AliasMove(name, second, second, ())
+        once_more(reads)
 
         lake.models.model = FIRST
         assert settled(lake) == AliasMove(name, second, first, ())  # the old one is still there, whole
@@ -159,6 +169,7 @@ def test_readers_see_the_old_generation_or_the_new_one(lake: RealLake, at_once: 
         for table in tables:
             did_nothing(lake.sync(table))
         assert lake.models.encoded == encoded
+    whole, best = reads
     assert whole.seen == [old, new, old]
     keys = tuple(f"{table.ref.key}/9001" for table in tables)
     assert [found for found in best.seen if found.best != keys] == []

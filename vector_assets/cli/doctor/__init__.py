@@ -1,7 +1,7 @@
 """`vector-assets doctor`: is everything there that a sync needs? One line per check, with the remedy where it is not.
 
-`checks.py` says what a check is; `project.py` looks at what is on this machine, `trino.py` and `tables.py` at the sources, `weaviate.py` at
-the index. Servers are asked with short timeouts, and whatever depends on one that does not answer is left out.
+`checks.py` says what a check is; `project.py` looks at what is on this machine, `sources.py` and `trino.py` at the sources, `weaviate.py`
+at the index. Servers are asked with short timeouts, and whatever depends on one that does not answer is left out.
 """
 
 from __future__ import annotations

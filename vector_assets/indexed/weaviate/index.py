@@ -142,7 +142,7 @@ class WeaviateIndex:
         with self._boundary(f"remove objects of collection {name}"):
             self._schema(name)
             gone = [uuid.UUID(bytes=value) for value in to_arrow(np.unique(ids, axis=0)).to_pylist()]
-            delete(self._collection(name), gone, server=self._server)
+            delete(self._collection(name), gone, server=self._server, connection=self._opened().connection)
 
     def stored(self, name: str, source_table: str) -> Iterator[pa.RecordBatch]:
         """See `VectorIndex.stored`. Weaviate has no snapshots: what others write meanwhile may be in it or not."""

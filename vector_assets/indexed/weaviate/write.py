@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 from vector_assets.errors import IndexUnavailable
 from vector_assets.indexed.weaviate.errors import UNKNOWN, Failure, boundary, failure_of, raised, rpc_failure
 from vector_assets.indexed.weaviate.layout import messages
-from vector_assets.indexed.weaviate.server import Connection, Server, metadata
+from vector_assets.indexed.weaviate.server import Connection, Server, metadata, pause
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -75,7 +75,7 @@ class Writer:
         waiting = list(enumerate(messages(objects, name)))
         reasons: dict[bytes, str] = {}
         last = UNKNOWN
-        for attempt in attempts(self.server.patience_seconds):
+        for attempt in attempts(self.server, self.connection):
             failures = self._call(name, [message for _, message in waiting])
             again = []
             for at, failure in sorted(failures.items()):
@@ -138,26 +138,26 @@ def parts(
         start = end
 
 
-def attempts(patience_seconds: float) -> Iterator[int]:
+def attempts(server: Server, connection: Connection) -> Iterator[int]:
     """Numbers of attempts, with longer and longer pauses between them; two at least, the last not long after the patience is over."""
-    end = time.monotonic() + patience_seconds
-    pause = _BACKOFF_SECONDS
+    end = time.monotonic() + server.patience_seconds
+    seconds = _BACKOFF_SECONDS
     for attempt in count():
         yield attempt
-        if attempt and time.monotonic() + pause > end:
+        if attempt and time.monotonic() + seconds > end:
             return
-        time.sleep(pause)
-        pause *= 2
+        pause(server, connection.channel, seconds)
+        seconds *= 2
 
 
-def delete(collection: Collection[Mapping[str, object], None], ids: Sequence[UUID], *, server: Server) -> None:
+def delete(collection: Collection[Mapping[str, object], None], ids: Sequence[UUID], *, server: Server, connection: Connection) -> None:
     """Delete objects by id, those that there are. Raises IndexUnavailable where some stay, IndexConflict where the collection is gone."""
     from weaviate.classes.query import Filter
 
     for start in range(0, len(ids), DELETED_AT_ONCE):
         chosen = Filter.by_id().contains_any(ids[start : start + DELETED_AT_ONCE])
         problem: IndexUnavailable | None = None
-        for _ in attempts(server.patience_seconds):
+        for _ in attempts(server, connection):
             problem = _delete(collection, chosen, server)
             if problem is None:
                 break

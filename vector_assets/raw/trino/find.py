@@ -120,7 +120,7 @@ def _bitmap(keys: Sequence[pa.Array], columns: Sequence[Column]) -> str:
     words = np.zeros(bits // 32, np.uint32)
     np.bitwise_or.at(words, hashes >> np.uint32(5), np.uint32(1) << (hashes & np.uint32(31)))
     bitmap = base64.b64encode(words.astype(">u4").tobytes()).decode()
-    key = ", ".join([*(column.digest for column in columns), "''"])
-    bit = f"bitwise_and(crc32(to_utf8(concat({key}))), {bits - 1})"
+    key = ", ".join(column.digest for column in columns)
+    bit = f"bitwise_and(crc32(to_utf8(array_join(ARRAY[{key}], ''))), {bits - 1})"
     word = f"from_big_endian_32(substr(from_base64('{bitmap}'), 4 * bitwise_right_shift({bit}, 5) + 1, 4))"
     return f"bitwise_and(bitwise_right_shift({word}, CAST(bitwise_and({bit}, 31) AS integer)), 1) = 1"
