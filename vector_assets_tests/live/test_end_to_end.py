@@ -31,6 +31,7 @@ def lake(tmp_path: Path, trino: Trino, weaviate: Weaviate) -> Iterator[RealLake]
 # --- there ------------------------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow  # 11 to 33 s beside other load: 20,192 objects
 def test_fifteen_thousand_orders_arrive(lake: RealLake) -> None:
     orders = TableRef("made", "tiny", "orders")
     names = {"orderkey": "keep", "orderstatus": "keep", "totalprice": "keep", "orderdate": "keep", "clerk": "hash"}

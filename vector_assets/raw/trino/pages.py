@@ -10,12 +10,14 @@ import base64
 import re
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from typing import Any, NamedTuple, Protocol, Self, TypedDict, TypeVar, cast
 
 import orjson
+import pyarrow as pa
 
 from vector_assets.errors import SourceUnavailable
 from vector_assets.raw.trino.errors import Address, QueryError, failed
@@ -80,7 +82,7 @@ class Read(NamedTuple):
 
 
 class Statement:
-    """Iterate it once for blocks of rows. Ends only where Trino says that the query has finished; anything else raises.
+    """Iterate it once for blocks of rows, or its `columns`. Ends only where Trino says that the query has finished; anything else raises.
 
     Raises ConfigurationError, SourceError (Trino refuses the statement; `error` has its name) or SourceUnavailable. Leaving early, by
     `close` or by dropping the iterator, cancels the query in Trino. `types` are those of its columns, as text; `read` is what it has cost.
@@ -91,6 +93,7 @@ class Statement:
         self._stopped = threading.Event()
         self._lock = threading.Lock()
         self._next: str | None = None
+        self._cut: Callable[[bytes], Iterator[Block | pa.Table]] = blocks
         self._pool = ThreadPoolExecutor(1 + SEGMENTS_AHEAD, thread_name_prefix="trino")
         self.error: QueryError | None = None
         self.read = Read()
@@ -103,6 +106,19 @@ class Statement:
         self.close()
 
     def __iter__(self) -> Iterator[Block]:
+        yield from cast("Iterator[Block]", self._read_all())
+
+    def columns(self, wire: Sequence[pa.DataType] | None) -> Iterator[list[pa.Array | Sequence[object]]]:
+        """Instead of iterating it: the columns of one block after the other, as JSON values, or as arrays of the types in `wire`
+        (`decode.wire_types`)."""
+        self._cut = partial(blocks, wire=wire)
+        for block in self._read_all():
+            if isinstance(block, pa.Table):
+                yield [column.chunk(0) for column in block.columns]
+            else:
+                yield list(zip(*block, strict=True))
+
+    def _read_all(self) -> Iterator[Block | pa.Table]:
         try:
             yield from self._blocks()
             self._pool.shutdown()
@@ -120,7 +136,7 @@ class Statement:
 
     # --- pages ---
 
-    def _blocks(self) -> Iterator[Block]:
+    def _blocks(self) -> Iterator[Block | pa.Table]:
         coming: Future[bytes] | None = self._submit(self._wire.begin, self._sql, self._headers, self._stopped)
         todo: deque[tuple[str, _Segment]] = deque()
         flying: deque[tuple[_Segment, Future[bytes]]] = deque()
@@ -173,9 +189,9 @@ class Statement:
             raise self._broken(f"the last page says {stats.get('state')}, and not FINISHED")
         return page.get("data")
 
-    def _parts(self, rows: bytes, what: str) -> Iterator[Block]:
+    def _parts(self, rows: bytes, what: str) -> Iterator[Block | pa.Table]:
         try:
-            yield from blocks(rows)
+            yield from self._cut(rows)
         except orjson.JSONDecodeError:
             raise self._broken(f"{what} is no JSON") from None
 
@@ -212,7 +228,7 @@ class Statement:
                 return plain
         raise self._broken("a segment is damaged")
 
-    def _rows(self, segment: _Segment, coming: Future[bytes]) -> Iterator[Block]:
+    def _rows(self, segment: _Segment, coming: Future[bytes]) -> Iterator[Block | pa.Table]:
         count = 0
         for block in self._parts(coming.result(), "a segment"):
             count += len(block)

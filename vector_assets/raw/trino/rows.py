@@ -9,10 +9,12 @@ whole JSON then, since a text or an array stays open. So a piece that parses end
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 import orjson
+import pyarrow as pa
+from pyarrow import csv
 
 Block = list[list[object]]
 """Some rows, each a list of JSON values."""
@@ -34,13 +36,16 @@ def apart(page: bytes) -> tuple[bytes, bytes]:
     return page[: rows.start] + b"null" + page[rows.stop :], page[rows]
 
 
-def blocks(rows: bytes) -> Iterator[Block]:
-    """The rows of a JSON array of arrays. Raises orjson.JSONDecodeError, maybe after some."""
+def blocks(rows: bytes, wire: Sequence[pa.DataType] | None = None) -> Iterator[Block | pa.Table]:
+    """The rows of a JSON array of arrays. Raises orjson.JSONDecodeError, maybe after some.
+
+    With `wire`, Arrow types of its columns as they are written, blocks are tables of these types where that is faster.
+    """
     start = 0  # the bracket or comma before the next row
     while len(rows) - start > 2 * PIECE_BYTES:
         for end in _ends(rows, start):
             try:
-                block = parsed(rows[:1] + rows[start + 1 : end] + b"]")
+                block = _block(rows[:1] + rows[start + 1 : end] + b"]", wire)
             except orjson.JSONDecodeError:
                 continue
             yield block
@@ -48,8 +53,44 @@ def blocks(rows: bytes) -> Iterator[Block]:
             break
         else:
             break
-    if block := parsed(rows[:1] + rows[start + 1 :]):
+    block = _block(rows[:1] + rows[start + 1 :], wire)
+    if len(block):
         yield block
+
+
+def _block(rows: bytes, wire: Sequence[pa.DataType] | None) -> Block | pa.Table:
+    table = _table(rows, wire) if wire else None
+    return parsed(rows) if table is None else table
+
+
+def _table(rows: bytes, wire: Sequence[pa.DataType]) -> pa.Table | None:
+    """Rows of scalars, read as CSV: 0.5 µs for a row of orders, where lists, and arrays of them, take 1.7. None where that may not be.
+
+    Without a backslash nothing is escaped, so that JSON differs from CSV only in what stands between rows. A text may hold just that: then
+    there are fewer rows than lines, or, where it was cut there, a quote is open.
+    """
+    if b"\\" in rows or not (rows.startswith(b"[[") and rows.endswith(b"]]")) or rows.count(b'"') % 2:
+        return None
+    lines = rows[2:-2].replace(b"],[", b"\n")
+    names = [str(number) for number in range(len(wire))]
+    with suppress(pa.ArrowInvalid):  # which quotes values; parsed as JSON they raise what they have to
+        table = csv.read_csv(
+            pa.py_buffer(lines),
+            # In one block, as blocks are cut without a look at quotes.
+            read_options=csv.ReadOptions(use_threads=False, block_size=len(lines) + 1, column_names=names),
+            parse_options=csv.ParseOptions(double_quote=False, ignore_empty_lines=False),
+            convert_options=csv.ConvertOptions(
+                column_types=dict(zip(names, wire, strict=True)),
+                null_values=["null"],
+                true_values=["true"],
+                false_values=["false"],
+                strings_can_be_null=True,
+                quoted_strings_can_be_null=False,
+            ),
+        )
+        if len(table) == lines.count(b"\n") + 1:
+            return table
+    return None
 
 
 def _ends(rows: bytes, start: int) -> Iterator[int]:

@@ -7,7 +7,6 @@ in between costs another run and nothing else.
 
 from __future__ import annotations
 
-import binascii
 import contextlib
 import threading
 import time
@@ -23,6 +22,7 @@ from vector_assets.raw.batches import KEY, bounded, key_table, shaped
 from vector_assets.raw.source import SourceVersion
 from vector_assets.raw.sql import matching, qualified, quoted, require
 from vector_assets.raw.trino.client import TrinoClient
+from vector_assets.raw.trino.decode import varbinary, wire_types
 from vector_assets.raw.trino.find import EncodedKey, Find, encoded, find
 from vector_assets.raw.trino.pages import Statement
 from vector_assets.raw.trino.types import Column, column, digest_of
@@ -228,12 +228,12 @@ class TrinoRead:
     def _stream(self, names: Sequence[str], where: str = "", *, digest: bool) -> Iterator[list[pa.Array]]:
         """Columns of a query, block by block, and digests last. Ends only where Trino finished, of the version that was opened."""
         columns = [self._columns[name] for name in names]
+        wire = wire_types([each.kind for each in columns], digest=digest)
         values = [*(each.value for each in columns), *([self._digest] if digest else [])]
         sql = f"SELECT {', '.join(values)} FROM {self._name}{f' WHERE {where}' if where else ''}"  # noqa: S608
         with self._statement(sql) as statement, _translated(statement, self._table):
-            for block in statement:
-                parts = list(zip(*block, strict=True))
-                digests = [_digests(parts.pop())] if digest else []
+            for parts in statement.columns(wire):
+                digests = [varbinary(parts.pop())] if digest else []
                 yield [*(each.decode(part) for each, part in zip(columns, parts, strict=True)), *digests]
         if self._known.watched and self._source.changed(self._table, self._known):
             raise _moved(self._table)
@@ -254,10 +254,6 @@ class TrinoRead:
                 self._counts["rows_read"] += statement.read.rows
                 self._counts["bytes_read"] += statement.read.file_bytes or statement.read.decoded_bytes
                 self._counts["queries"] += 1
-
-
-def _digests(values: Sequence[object]) -> pa.Array:
-    return pa.array(map(binascii.a2b_base64, values), pa.binary(16), size=len(values))  # type: ignore[arg-type]
 
 
 def _key_columns(bound: pa.Table) -> list[pa.Array]:

@@ -98,7 +98,7 @@ def digest_of(columns: Sequence[Column]) -> str:
 
 
 def _checked(decode: Decoder, what: str) -> Decoder:
-    def checked(values: Sequence[object]) -> pa.Array:
+    def checked(values: Sequence[object] | pa.Array) -> pa.Array:
         try:
             return decode(values)
         except pa.ArrowException:  # which quotes the value
