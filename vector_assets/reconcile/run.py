@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -10,6 +11,14 @@ from typing import NamedTuple
 
 from vector_assets.errors import AuditError, DeleteBrakeError
 from vector_assets.reconcile.view import CONTENT, OK, REASON, REJECTED, STATE, State, View
+
+APPROVAL_HOURS = 24  # whoever reads of a brake in the evening may answer in the morning
+_LOOK = re.compile(r"unversioned@(\d+)")
+
+
+def look_at(seconds: float) -> str:
+    """The source version of a table that has none: when it was looked at, in seconds since 1970. Never the same twice."""
+    return f"unversioned@{int(seconds * 1000)}"
 
 
 def sound(view: View) -> None:
@@ -20,10 +29,22 @@ def sound(view: View) -> None:
 
 
 class Approval(NamedTuple):
-    """A person's word that a plan may delete up to so many rows at this source version."""
+    """A person's word that a plan may delete up to so many rows at this source version.
+
+    A table without versions is never seen at the same one again: there it holds for looks within APPROVAL_HOURS of the one approved.
+    """
 
     source_version: str
     deletes: int
+
+    def covers(self, source_version: str, deletes: int) -> bool:
+        """Whether these deletes are meant."""
+        if deletes > self.deletes:
+            return False
+        approved, now = _LOOK.fullmatch(self.source_version), _LOOK.fullmatch(source_version)
+        if approved is None or now is None:
+            return self.source_version == source_version
+        return 0 <= int(now[1]) - int(approved[1]) <= APPROVAL_HOURS * 3_600_000
 
 
 @dataclass(frozen=True)
@@ -39,7 +60,7 @@ class Brake:
         empties = deletes == published and published > 0
         if not empties and (published <= self.rows or deletes <= self.share * published):
             return
-        if self.approval is not None and self.approval.source_version == source_version and deletes <= self.approval.deletes:
+        if self.approval is not None and self.approval.covers(source_version, deletes):
             return
         raise DeleteBrakeError(
             f"{stage} ({uri}): this would delete {deletes:,} of {published:,} published rows "

@@ -17,7 +17,9 @@ from vector_assets.errors import VectorAssetsError
 from vector_assets.indexed.weaviate.index import WeaviateIndex
 from vector_assets.pipeline import STAGES, Pipeline, Run
 from vector_assets.reconcile.run import Outcome
-from vector_assets_tests.live.lakes import Models, RealLake, Stored, Table
+from vector_assets_tests.live.counted import Models
+from vector_assets_tests.live.lakes import RealLake, Table
+from vector_assets_tests.live.promises import Stored
 
 if TYPE_CHECKING:
     from vector_assets_tests.live.fixtures import Weaviate

@@ -338,6 +338,11 @@ def test_tables_that_share_a_collection_leave_each_other_alone(lake: RealLake) -
     lake.assert_level(name, iceberg, postgres)
     assert lake.stored(name) == {postgres.ref.key: shrunk[postgres.ref.key]}
 
+    lake.run(f"DELETE FROM {postgres.sql}")  # which has no versions: what was approved is never seen again, and holds for a day
+    told = lake.failure(postgres)
+    lake.sync(postgres, approve=told.rsplit("--approve-deletes ", 1)[1].split()[0])
+    assert lake.stored(name) == {}
+
 
 # --- rights -----------------------------------------------------------------------------------------------------------------------------
 

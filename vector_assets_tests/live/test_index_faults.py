@@ -22,9 +22,10 @@ from vector_assets.demo.servers.weaviate import RunningWeaviate
 from vector_assets.demo.servers.weaviate import weaviate as own_weaviate
 from vector_assets.errors import ConfigurationError, IndexConflict, IndexUnavailable
 from vector_assets.pipeline import STAGES, Pipeline, Run
+from vector_assets_tests.live.counted import LiveEngines, Models
 from vector_assets_tests.live.faults import MARK, Trial, trial
 from vector_assets_tests.live.fixtures import Trino, Weaviate
-from vector_assets_tests.live.lakes import LiveEngines, Models, RealLake, real_lake
+from vector_assets_tests.live.lakes import RealLake, real_lake
 from vector_assets_tests.live.proxy import Cut, Deed, Proxy, Rule, answer, proxy
 
 

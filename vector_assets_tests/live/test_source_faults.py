@@ -20,9 +20,10 @@ from vector_assets.demo.servers.install import Installed
 from vector_assets.demo.servers.lakehouse import RunningTrino
 from vector_assets.demo.servers.lakehouse import trino as own_trino
 from vector_assets.errors import ConfigurationError, DeleteBrakeError, IndexConflict, SourceError, SourceUnavailable, VectorAssetsError
+from vector_assets_tests.live.counted import Models
 from vector_assets_tests.live.faults import MARK, Trial, trial
 from vector_assets_tests.live.fixtures import Trino, Weaviate
-from vector_assets_tests.live.lakes import Models, RealLake, real_lake
+from vector_assets_tests.live.lakes import RealLake, real_lake
 from vector_assets_tests.live.proxy import Cut, Deed, Proxy, Rule, answer, proxy
 
 

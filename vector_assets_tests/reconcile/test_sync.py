@@ -25,7 +25,7 @@ from vector_assets.errors import (
     SourceUnavailable,
 )
 from vector_assets.pipeline import STAGES, Pipeline, Run, StageName, _Context
-from vector_assets.reconcile.run import Approval, Brake, Progress, sound
+from vector_assets.reconcile.run import Approval, Brake, Progress, look_at, sound
 from vector_assets.reconcile.stage_table import StageTable
 from vector_assets.reconcile.view import View
 from vector_assets.tables import TableRef
@@ -91,6 +91,17 @@ def test_an_approval_covers_one_version_and_one_count(approval: Approval | None,
     else:
         with pytest.raises(DeleteBrakeError):
             brake.check("raw_tables", "uri", "v7", 50, 101)
+
+
+@pytest.mark.parametrize(("hours", "covers"), [(0, True), (23.9, True), (24.1, False), (-0.1, False)])
+def test_an_approval_of_a_look_covers_the_looks_of_a_day(hours: float, covers: bool) -> None:
+    """A table without versions is never seen at the one that was approved."""
+    approval = Approval(look_at(1_800_000_000), 50)
+    later = look_at(1_800_000_000 + 3600 * hours)
+    assert approval.covers(later, 50) == covers
+    assert not approval.covers(later, 51)
+    assert not approval.covers("v7", 50)
+    assert not Approval("v7", 50).covers(later, 50)
 
 
 def braking(home: Path, count: int) -> Lake:

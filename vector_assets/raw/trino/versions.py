@@ -24,6 +24,7 @@ import orjson
 from vector_assets.raw.source import SourceVersion
 from vector_assets.raw.sql import qualified, quoted
 from vector_assets.raw.trino.client import TrinoClient
+from vector_assets.reconcile.run import look_at
 from vector_assets.tables import TableRef
 
 TABLES_AT_ONCE = 20
@@ -74,7 +75,7 @@ class Versions:
 
     def none(self) -> Known:
         """The version of a table that has no exact one: never twice the same."""
-        return Known(SourceVersion(f"unversioned@{int(self._now() * 1000)}", exact=False))
+        return Known(SourceVersion(look_at(self._now()), exact=False))
 
     def pinned(self, table: TableRef, columns: Sequence[str]) -> Known:
         """The version now, with a clause that reads exactly it with today's columns; no clause where there is none such."""
