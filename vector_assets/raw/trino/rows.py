@@ -20,6 +20,7 @@ Block = list[list[object]]
 """Some rows, each a list of JSON values."""
 
 PIECE_BYTES = 512 << 10
+_FEW_BYTES = 64 << 10  # of a page that is as soon parsed whole
 
 _DATA, _BEHIND = b'"data":[[', b']],"stats":'
 _ENDS = (b'=="],[', b"],[")
@@ -30,7 +31,7 @@ def apart(page: bytes) -> tuple[bytes, bytes]:
     """A page without its rows, and its rows; they stay where they are where there are few. No text can look like the ends that are looked
     for: quotes inside texts are escaped."""
     start, end = page.find(_DATA), page.rfind(_BEHIND)
-    if len(page) < 2 * PIECE_BYTES or not 0 <= start < end:
+    if len(page) < _FEW_BYTES or not 0 <= start < end:
         return page, b"[]"
     rows = slice(start + len(_DATA) - 2, end + 2)
     return page[: rows.start] + b"null" + page[rows.stop :], page[rows]
