@@ -114,6 +114,7 @@ def test_rows_that_come_go_and_change_between_two_queries(lake: RealLake, gate: 
     table.settled()
 
 
+@pytest.mark.slow  # 30 s in all
 @pytest.mark.parametrize("start", [SCAN, PRESENT, FETCH], ids=["scan", "present", "fetch"])
 @pytest.mark.parametrize("catalog", ["lake", "shop"])
 def test_a_table_made_anew_while_it_is_read(lake: RealLake, gate: Proxy, catalog: str, start: bytes) -> None:

@@ -519,6 +519,20 @@ def test_rows_are_found_by_composite_keys_of_any_scalar_type(ice, way):
         assert read.present(pa.array(some, keys.type)).to_pylist() == [False] * 3
 
 
+def test_keys_that_differ_by_their_nulls_alone_are_told_apart(memory, way):
+    """Trino 476 fails on `row IN (rows)` where the two hash to one slot and are equal but for a NULL."""
+    columns = ", ".join(f"IF(bitwise_and(nulls, {1 << bit}) = 0, k) AS k{bit}" for bit in range(6))
+    memory.run(
+        f"CREATE TABLE t AS SELECT {columns}, nulls FROM UNNEST(sequence(0, 63)) AS n (nulls) CROSS JOIN UNNEST(sequence(1, 8)) AS v (k)"
+        " WHERE nulls < 63 OR k = 1"
+    )
+    with memory.source().open(memory.ref(), [*(f"k{bit}" for bit in range(6)), "nulls"], [f"k{bit}" for bit in range(6)]) as read:
+        keys = keys_of(read)
+        assert len(keys) == 63 * 8 + 1
+        assert read.present(keys).to_pylist() == [True] * len(keys)
+        assert len(collect(read.fetch(keys))) == len(keys)
+
+
 def test_a_bitmap_lets_other_rows_through_that_are_dropped_here(memory, monkeypatch):
     monkeypatch.setattr(find, "MOST_LISTED", 0)
     monkeypatch.setattr(find, "_FEWEST_BITS", 32)
