@@ -373,7 +373,12 @@ def test_values_at_the_edge(lake: RealLake) -> None:
 @pytest.mark.parametrize(
     ("body", "objects"),
     [
-        pytest.param("array_join(repeat(array_join(repeat('zanzibar', 6000), ' '), 10), ' ')", 10_000, id="ten thousand passages"),
+        pytest.param(
+            "array_join(repeat(array_join(repeat('zanzibar', 6000), ' '), 10), ' ')",
+            10_000,
+            id="ten thousand passages",
+            marks=pytest.mark.slow,
+        ),
         pytest.param("rpad('zanzibar', 5000000, 'y')", 1, id="a word of five megabytes"),
     ],
 )
