@@ -77,6 +77,12 @@ class _Rows(NamedTuple):
     def known(cls, rows: RowSet) -> _Rows:
         return cls(rows, np.zeros(len(rows.ids), dtype=bool))
 
+    def told(self, rows: RowSet) -> _Rows:
+        """The same rows, where the unknown ones have the fingerprints that they have in `rows`, which has them all."""
+        at = Lookup(rows.ids).find(self.rows.ids)
+        fingerprints = np.where(self.unknown[:, None], rows.fingerprints[at], self.rows.fingerprints)
+        return self.known(RowSet(self.rows.ids, fingerprints))
+
 
 class _Step(NamedTuple):
     """One stage planned: the version that work would go on from, what there is to do, and the rows there will be."""
@@ -127,7 +133,7 @@ class _Planner:
             return
         self._rows = _Rows.known(rows)
         yield from self._step("raw_tables", work.stage.version, work.table)
-        self._rows = _Rows.known(rows)  # what this stage makes of a row is its digest, which is known
+        self._rows = self._rows.told(rows)  # what this stage makes of a row is its digest
 
     def step(self, stage: StageName, version: str, model: ModelVersion | None = None) -> Iterator[StagePlan]:
         yield from self._step(stage, version, self._pipeline.current(stage, self._ref, model))

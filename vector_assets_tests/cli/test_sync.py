@@ -72,6 +72,15 @@ def test_a_changed_property_is_planned_as_what_it_may_cost_and_costs_no_encoding
     assert done["embeddings"]["encoded"] == 0
 
 
+def test_rows_that_the_first_stage_rejected_are_not_planned_in_the_next(project) -> None:
+    project.sql("INSERT INTO support.tickets VALUES (30, 'one', 'open', 'bob'), (30, 'other', 'open', 'bob')")
+    project.run("sync")
+    project.sql("UPDATE support.tickets SET body = 'rewritten' WHERE id = 1")
+    planned = project.run("plan", TICKETS, "--json").json()["tables"][TICKETS]
+    assert planned["raw_tables"]["rejected"] == 1
+    assert [_touched(planned[stage]) for stage in STAGES] == [(0, 1, 0)] * 5
+
+
 def test_plan_of_a_first_sync_is_exact_for_the_source_and_writes_nothing(project) -> None:
     def state() -> dict[Path, int]:
         return {path: path.stat().st_mtime_ns for path in project.home.rglob("*")}
