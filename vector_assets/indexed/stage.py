@@ -120,30 +120,27 @@ class IndexedStage:
     def _upsert(self, objects: pa.Table) -> dict[bytes, str]:
         with self._same_collection():
             refused = self._index.upsert(self._schema.name, objects)
-        try:
-            self._require_incarnation()
-        except IndexUnavailable:
-            if self._index.incarnation(self._schema.name) is not None:  # nobody else writes objects of this table there
-                self._index.delete(self._schema.name, from_arrow(objects.column("id")))
-            raise
+        now = self._index.incarnation(self._schema.name)
+        if now not in (None, self._incarnation):  # nobody else writes objects of this table there
+            self._index.delete(self._schema.name, from_arrow(objects.column("id")))
+        self._require(now)
         return refused
 
     @contextmanager
     def _same_collection(self) -> Iterator[None]:
         """Somebody may remove the collection while we write, and another process make it anew, where no ledger would know of what we wrote.
         So we look before (2 ms), and again where the index refuses. Raises IndexUnavailable: the next run begins another ledger."""
-        self._require_incarnation()
+        self._require(self._index.incarnation(self._schema.name))
         try:
             yield
         except IndexConflict:
-            self._require_incarnation()
+            self._require(self._index.incarnation(self._schema.name))
             raise
 
-    def _require_incarnation(self) -> None:
-        name = self._schema.name
-        if self._index.incarnation(name) != self._incarnation:
+    def _require(self, incarnation: str | None) -> None:
+        if incarnation != self._incarnation:
             raise IndexUnavailable(
-                f"collection {name} was removed by somebody while {self._table} was written to it: run again, to fill it anew"
+                f"collection {self._schema.name} was removed by somebody while {self._table} was written to it: run again, to fill it anew"
             )
 
     def _entries(

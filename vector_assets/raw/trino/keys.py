@@ -166,11 +166,11 @@ def _float_literal(value: float, kind: Kind) -> str | None:
 def _text_literal(text: str, kind: Kind) -> str | None:
     match kind.name:
         case "varchar":
-            return _string(text)
+            return string(text)
         case "char":
-            return f"CAST({_string(text)} AS {kind.sql})" if len(text) <= kind.sizes[0] and not text.endswith(" ") else None
+            return f"CAST({string(text)} AS {kind.sql})" if len(text) <= kind.sizes[0] and not text.endswith(" ") else None
         case "json":
-            return f"JSON {_string(text)}" if _is_json(text) else None
+            return f"JSON {string(text)}" if _is_json(text) else None
         case "ipaddress":
             return f"IPADDRESS '{text}'" if _is_address(text) else None
         case "unknown":
@@ -203,7 +203,8 @@ def _is_moment(text: str, kind: Kind) -> bool:
         return False
 
 
-def _string(text: str) -> str:
+def string(text: str) -> str:
+    """A varchar constant."""
     return "'" + text.replace("'", "''") + "'"
 
 

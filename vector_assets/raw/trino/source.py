@@ -24,9 +24,10 @@ from vector_assets.raw.sql import matching, qualified, quoted, require
 from vector_assets.raw.trino.client import TrinoClient
 from vector_assets.raw.trino.decode import varbinary, wire_types
 from vector_assets.raw.trino.find import EncodedKey, Find, encoded, find
+from vector_assets.raw.trino.keys import string
 from vector_assets.raw.trino.pages import Statement
 from vector_assets.raw.trino.types import Column, column, digest_of
-from vector_assets.raw.trino.versions import Known, Versions, text
+from vector_assets.raw.trino.versions import Known, Versions
 from vector_assets.tables import TableRef, TrinoCatalog
 
 _SYSTEM_SCHEMAS = ("information_schema", "pg_catalog", "system")
@@ -58,9 +59,8 @@ class TrinoSource:
         """Tables, views and materialized views that match, sorted; see `Source.tables`. What the user may not see is not there."""
         matching(pattern, [])
         parts = [unquote(part) for part in pattern.split(".")][1:]
-        fixed = [
-            f"{name} = {text(part)}" for name, part in zip(("table_schema", "table_name"), parts, strict=True) if not set(part) & set("*?[")
-        ]
+        named = zip(("table_schema", "table_name"), parts, strict=True)
+        fixed = [f"{name} = {string(part)}" for name, part in named if not set(part) & set("*?[")]
         return matching(pattern, self._listed(fixed))
 
     def version(self, table: TableRef) -> SourceVersion:
@@ -94,7 +94,7 @@ class TrinoSource:
     def _columns(self, table: TableRef) -> list[str]:
         sql = (
             f"SELECT column_name FROM {self._information('columns')}"  # noqa: S608
-            f" WHERE table_schema = {text(table.schema)} AND table_name = {text(table.table)}"
+            f" WHERE table_schema = {string(table.schema)} AND table_name = {string(table.table)}"
         )
         names = [str(name) for (name,) in self.client.ask(sql, f"the columns of {table.key}")] if table.catalog == self.catalog else []
         if not names:
@@ -106,14 +106,14 @@ class TrinoSource:
         return names
 
     def _listed(self, conditions: Sequence[str]) -> list[TableRef]:
-        hidden = ", ".join(map(text, _SYSTEM_SCHEMAS))
+        hidden = ", ".join(map(string, _SYSTEM_SCHEMAS))
         where = " AND ".join([f"table_schema NOT IN ({hidden})", *conditions])
         sql = f"SELECT table_schema, table_name FROM {self._information('tables')} WHERE {where}"  # noqa: S608
         rows = self.client.ask(sql, f"the tables of catalog {self.catalog!r}")
         return [TableRef(self.catalog, str(schema), str(name)) for schema, name in rows]
 
     def _require_table(self, table: TableRef) -> None:
-        there = self._listed([f"table_schema = {text(table.schema)}"]) or self._listed([])
+        there = self._listed([f"table_schema = {string(table.schema)}"]) or self._listed([])
         require([table.key], [ref.key for ref in there], f"table that user {self.spec.user!r} may see in {self.client.address}")
 
     def _information(self, what: str) -> str:

@@ -24,6 +24,7 @@ import orjson
 from vector_assets.raw.source import SourceVersion
 from vector_assets.raw.sql import qualified, quoted
 from vector_assets.raw.trino.client import TrinoClient
+from vector_assets.raw.trino.keys import string
 from vector_assets.reconcile.run import look_at
 from vector_assets.tables import TableRef
 
@@ -48,11 +49,6 @@ class Known(NamedTuple):
 
 
 _Way = Callable[[Sequence[TableRef]], "dict[TableRef, Known] | None"]
-
-
-def text(value: str) -> str:
-    """A name as an SQL literal: a schema or table, to compare with `information_schema`."""
-    return "'" + value.replace("'", "''") + "'"
 
 
 class Versions:
@@ -91,7 +87,7 @@ class Versions:
     def connector(self) -> str | None:
         """The connector's name; None where this user may not see it."""
         if not self._looked:
-            sql = f"SELECT connector_name FROM system.metadata.catalogs WHERE catalog_name = {text(self._catalog)}"  # noqa: S608
+            sql = f"SELECT connector_name FROM system.metadata.catalogs WHERE catalog_name = {string(self._catalog)}"  # noqa: S608
             rows = self._tried(sql, f"the connector of catalog {self._catalog!r}")
             self._connector = str(rows[0][0]) if rows else None
             self._looked = True
@@ -172,7 +168,7 @@ class Versions:
     def _described(self, table: TableRef) -> tuple[str, ...]:
         sql = (
             f"SELECT column_name, data_type FROM {quoted(self._catalog)}.information_schema.columns"  # noqa: S608
-            f" WHERE table_schema = {text(table.schema)} AND table_name = {text(table.table)} ORDER BY ordinal_position"
+            f" WHERE table_schema = {string(table.schema)} AND table_name = {string(table.table)} ORDER BY ordinal_position"
         )
         return tuple(f"{name}:{kind}" for name, kind in self._tried(sql, _about([table])) or [])
 
