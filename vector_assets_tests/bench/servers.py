@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
@@ -18,6 +18,7 @@ from vector_assets.demo.servers.weaviate import weaviate as running_weaviate
 from vector_assets.indexed.weaviate.server import Server, parse_endpoint
 from vector_assets.settings import Settings
 from vector_assets.tables import TrinoCatalog
+from vector_assets_tests import clients
 
 if TYPE_CHECKING:
     from weaviate import WeaviateClient
@@ -37,10 +38,7 @@ class Address(NamedTuple):
 
     def run(self, statement: str) -> None:
         """Run a statement to its end."""
-        import trino
-
-        with trino.dbapi.connect(host=self.host, port=self.port, user=USER) as connection:
-            connection.cursor().execute(statement).fetchall()
+        clients.run_in_trino(f"http://{self.host}:{self.port}", statement, user=USER)
 
 
 @contextmanager
@@ -68,24 +66,10 @@ def weaviate(more: Mapping[str, str] | None = None) -> Iterator[Server]:
         yield Server(parse_endpoint("WEAVIATE_URL", urls[0]), parse_endpoint("WEAVIATE_GRPC_URL", urls[1]), SecretStr(urls[2]))
 
 
-@contextmanager
-def weaviate_client(server: Server) -> Iterator[WeaviateClient]:
+def weaviate_client(server: Server) -> AbstractContextManager[WeaviateClient]:
     """Weaviate's own client."""
-    import weaviate
-    from weaviate.classes.init import Auth
-
     assert server.api_key is not None
-    with weaviate.connect_to_custom(
-        http_host=server.rest.host,
-        http_port=server.rest.port,
-        http_secure=server.rest.secure,
-        grpc_host=server.grpc.host,
-        grpc_port=server.grpc.port,
-        grpc_secure=server.grpc.secure,
-        auth_credentials=Auth.api_key(server.api_key.get_secret_value()),
-        skip_init_checks=True,
-    ) as client:
-        yield client
+    return clients.weaviate_client(server.rest.url, server.grpc.url, server.api_key.get_secret_value())
 
 
 def _folder(stack: ExitStack) -> Path:

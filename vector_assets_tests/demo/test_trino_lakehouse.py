@@ -3,11 +3,9 @@
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import duckdb
 import pytest
-import trino as client
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,6 +16,7 @@ from vector_assets.demo.servers.lakehouse import READER
 from vector_assets.demo.servers.process import free_ports
 from vector_assets.demo.trino_lakehouse import CATALOGS, TrinoLakehouse
 from vector_assets.errors import SourceError, SourceUnavailable
+from vector_assets_tests.clients import run_in_trino
 from vector_assets_tests.live.fixtures import Trino
 
 SMALL = 40
@@ -39,9 +38,7 @@ class Lake:
         self.lakehouse = TrinoLakehouse(trino.url, user=WRITER, prefix=self.prefix)
 
     def run(self, statement: str) -> Rows:
-        place = urlsplit(self.trino.url)
-        with client.dbapi.connect(host=place.hostname, port=place.port, user=WRITER) as connection:
-            return [tuple(row) for row in connection.cursor().execute(statement).fetchall()]
+        return [tuple(row) for row in run_in_trino(self.trino.url, statement, user=WRITER)]
 
     def name(self, table: str, suffix: str = "") -> str:
         schema, name = table.split(".")

@@ -9,15 +9,13 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import dagster as dg
-import trino
-import weaviate
-from weaviate.classes.init import Auth
+from weaviate import WeaviateClient
 
 from vector_assets.cli.search import searcher
 from vector_assets.defs.assets import ASSETS
@@ -32,6 +30,7 @@ from vector_assets.reconcile.run import Outcome
 from vector_assets.search import Searcher
 from vector_assets.settings import Settings
 from vector_assets.tables import TableRef
+from vector_assets_tests.clients import run_in_trino, weaviate_client
 from vector_assets_tests.live.counted import LiveEngines, Models
 from vector_assets_tests.live.fixtures import Trino, Weaviate
 from vector_assets_tests.live.promises import Stored, promised
@@ -85,9 +84,7 @@ class RealLake:
 
     def run(self, statement: str, user: str = OWNER, *, session: Mapping[str, str] | None = None) -> list[tuple[object, ...]]:
         """Run a statement to its end."""
-        place = urlsplit(self.trino.url)
-        with trino.dbapi.connect(host=place.hostname, port=place.port, user=user, session_properties=session) as connection:
-            return [tuple(row) for row in connection.cursor().execute(statement).fetchall()]
+        return [tuple(row) for row in run_in_trino(self.trino.url, statement, user=user, session_properties=session)]
 
     def table(self, catalog: str, name: str) -> Table:
         """A table in a schema of our own, which is there now; the table need not be."""
@@ -181,21 +178,9 @@ class RealLake:
 
     # --- Weaviate ---
 
-    @contextmanager
-    def client(self) -> Iterator[weaviate.WeaviateClient]:
+    def client(self) -> AbstractContextManager[WeaviateClient]:
         """Weaviate's own client."""
-        rest, grpc = urlsplit(self.weaviate.url), urlsplit(self.weaviate.grpc_url)
-        with weaviate.connect_to_custom(
-            http_host=str(rest.hostname),
-            http_port=rest.port or 0,
-            http_secure=False,
-            grpc_host=str(grpc.hostname),
-            grpc_port=grpc.port or 0,
-            grpc_secure=False,
-            auth_credentials=Auth.api_key(self.weaviate.api_key),
-            skip_init_checks=True,
-        ) as client:
-            yield client
+        return weaviate_client(*self.weaviate)
 
     def stored(self, collection: str) -> dict[str, set[Stored]]:
         """Objects by table, of a collection or of what an alias points to."""

@@ -13,9 +13,6 @@ from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 import pytest
-import weaviate as weaviate_client
-from trino.dbapi import connect
-from weaviate.classes.init import Auth
 from weaviate.classes.rbac import Permissions
 from weaviate.rbac.models import PermissionsCreateType
 
@@ -24,6 +21,7 @@ from vector_assets.demo.servers.lakehouse import READER
 from vector_assets.demo.servers.process import free_ports
 from vector_assets.demo.servers.weaviate import weaviate as running
 from vector_assets_tests.cli.conftest import Answer, Project
+from vector_assets_tests.clients import run_in_trino, weaviate_client
 from vector_assets_tests.live.fixtures import Trino, Weaviate
 
 OWNER = "alice"
@@ -55,10 +53,8 @@ class Place:
         self.use(weaviate)
 
     def run(self, *statements: str) -> None:
-        place = urlsplit(self.trino.url)
         for statement in statements:
-            with connect(host=place.hostname, port=place.port, user=OWNER) as connection:
-                connection.cursor().execute(statement).fetchall()
+            run_in_trino(self.trino.url, statement, user=OWNER)
 
     def use(self, weaviate: Weaviate, **variables: str) -> None:
         """Point the environment to a Weaviate; `variables` by the rest of their names, empty ones unset."""
@@ -122,26 +118,9 @@ def place(bare: Place) -> Iterator[Place]:
     bare.run(*(f"DROP TABLE {table}" for table in tables), *(f"DROP SCHEMA {table.rpartition('.')[0]}" for table in tables))
 
 
-@contextmanager
-def client_of(weaviate: Weaviate) -> Iterator[weaviate_client.WeaviateClient]:
-    """Weaviate's own client."""
-    rest, grpc = urlsplit(weaviate.url), urlsplit(weaviate.grpc_url)
-    with weaviate_client.connect_to_custom(
-        http_host=str(rest.hostname),
-        http_port=rest.port or 0,
-        http_secure=False,
-        grpc_host=str(grpc.hostname),
-        grpc_port=grpc.port or 0,
-        grpc_secure=False,
-        auth_credentials=Auth.api_key(weaviate.api_key) if weaviate.api_key else None,
-        skip_init_checks=True,
-    ) as client:
-        yield client
-
-
 def left_in(weaviate: Weaviate, prefix: str) -> list[str]:
     """Collections and aliases that begin so."""
-    with client_of(weaviate) as client:
+    with weaviate_client(*weaviate) as client:
         return [name for name in (*client.collections.list_all(), *client.alias.list_all()) if name.startswith(prefix)]
 
 
@@ -390,7 +369,7 @@ def roles(servers: Installed, tmp_path_factory: pytest.TempPathFactory) -> Itera
 @contextmanager
 def role(roles: Roles, names: set[str], prefix: str) -> Iterator[None]:
     """The role of our key, for the length of a `with`."""
-    with client_of(roles.root) as client:
+    with weaviate_client(*roles.root) as client:
         client.roles.create(role_name=prefix, permissions=_permissions(names, prefix))
         client.users.db.assign_roles(user_id="ours", role_names=prefix)
         try:

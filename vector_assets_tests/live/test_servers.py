@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import urllib.error
 import urllib.request
-from urllib.parse import urlsplit
 
 import pytest
-import trino as client
 
+from vector_assets_tests.clients import run_in_trino
 from vector_assets_tests.live.fixtures import S3, Trino, Weaviate
 
 
 def ask(trino: Trino, statement: str, user: str = "somebody") -> list[list[object]]:
-    place = urlsplit(trino.url)
-    with client.dbapi.connect(host=place.hostname, port=place.port, user=user) as connection:
-        rows: list[list[object]] = connection.cursor().execute(statement).fetchall()
-        return rows
+    return run_in_trino(trino.url, statement, user=user)
 
 
 def test_trino_has_the_catalogs(trino: Trino) -> None:

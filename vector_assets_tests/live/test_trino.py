@@ -15,7 +15,6 @@ import pyarrow as pa
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-from trino.dbapi import connect
 
 from vector_assets.errors import ConfigurationError, SourceError, SourceUnavailable
 from vector_assets.raw.stage import RawInput, RawStage
@@ -26,6 +25,7 @@ from vector_assets.reconcile.run import Limits
 from vector_assets.reconcile.stage_table import StageTable
 from vector_assets.reconcile.sync import reconcile
 from vector_assets.tables import TableRef, TrinoCatalog
+from vector_assets_tests.clients import run_in_trino
 
 
 class Lake:
@@ -38,17 +38,9 @@ class Lake:
         self.run(f"CREATE SCHEMA {catalog}.{self.schema}")
 
     def run(self, *statements, **session):
-        place = urlsplit(self.trino.url)
+        place = {"catalog": self.catalog, "schema": self.schema, "session_properties": session.get("session")}
         for statement in statements:
-            with connect(
-                host=place.hostname,
-                port=place.port,
-                user="alice",
-                catalog=self.catalog,
-                schema=self.schema,
-                session_properties=session.get("session"),
-            ) as connection:
-                rows = connection.cursor().execute(statement).fetchall()
+            rows = run_in_trino(self.trino.url, statement, user="alice", **place)
         return rows
 
     def ref(self, name="t"):
