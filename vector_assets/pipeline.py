@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple, get_args
 
 import pyarrow as pa
 
+from vector_assets.checks.result import Acceptance, CheckResult
 from vector_assets.cleaned import stage as cleaned
 from vector_assets.embedded import stage as embedded
 from vector_assets.embedded.passages import PASSAGES_VERSION
@@ -53,7 +54,9 @@ class Run:
     id: str
     wait_seconds: float = 0  # for the lease
     approval: Approval | None = None
+    acceptance: Acceptance | None = None
     progress: Callable[[Progress], None] = lambda _: None
+    checked: Callable[[str, Sequence[CheckResult]], None] = lambda _stage, _results: None
 
 
 class RawWork(NamedTuple):
@@ -177,6 +180,9 @@ class Pipeline:
                 compute=slot,
                 ensure=held.ensure,
                 progress=run.progress,
+                thresholds=spec.thresholds,
+                acceptance=run.acceptance,
+                checked=run.checked,
             )
             yield _Context(ref, spec, run, held, limits)
 

@@ -6,6 +6,7 @@ sources.yaml says of it. Patterns stay patterns here: `Sources.spec_for` answers
 
 from __future__ import annotations
 
+import difflib
 import fnmatch
 import re
 from collections.abc import Mapping
@@ -16,6 +17,8 @@ from urllib.parse import quote, unquote
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
+from vector_assets.checks.catalog import CHECKS
+from vector_assets.checks.judge import VERSIONS, WARM_UP, Bounds, Thresholds
 from vector_assets.errors import ConfigurationError
 from vector_assets.fingerprint import version_of
 
@@ -182,6 +185,26 @@ class ColumnRules(_Model):
         return value
 
 
+class CheckLimits(_Model):
+    """Thresholds of one check for one table, in the check's own measure; None: never."""
+
+    warn: float | None = Field(default=None, ge=0)
+    block: float | None = Field(default=None, ge=0)
+
+
+class HistorySpec(_Model):
+    """How many published versions a new one is compared with, and how many it takes until anything is said."""
+
+    versions: int = Field(default=VERSIONS, ge=2, le=100)
+    warm_up: int = Field(default=WARM_UP, ge=1, le=100)
+
+    @model_validator(mode="after")
+    def _reachable(self) -> Self:
+        if self.warm_up > self.versions:
+            raise ValueError(f"warm_up ({self.warm_up}) is more than the versions that are kept ({self.versions})")
+        return self
+
+
 class PassageRule(_Model):
     """How a text becomes passages; part of the embedding generation. `max_tokens` None: the model's own limit."""
 
@@ -228,6 +251,32 @@ class TableSpec(_Model):
     on_reject: Literal["keep_last", "drop"] = "keep_last"
     private: Literal["purge", "keep"] = "purge"
     passages: PassageRule = PassageRule()
+    checks: dict[str, CheckLimits] = Field(default_factory=dict)
+    history: HistorySpec = HistorySpec()
+
+    @field_validator("checks", mode="before")
+    @classmethod
+    def _off(cls, value: object) -> object:
+        # `row_count: off`: YAML 1.1 reads a bare off as false
+        return {name: {} if limits in (False, "off") else limits for name, limits in value.items()} if isinstance(value, dict) else value
+
+    @field_validator("checks")
+    @classmethod
+    def _known(cls, value: dict[str, CheckLimits]) -> dict[str, CheckLimits]:
+        known = [check.name for check in CHECKS if check.accept != "cannot be"]
+        for name in value:
+            if name not in known:
+                close = difflib.get_close_matches(name, known, n=1)
+                raise ValueError(
+                    f"there is no check {name!r}" + (f": did you mean {close[0]}?" if close else f" (there are: {', '.join(known)})")
+                )
+        return value
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """Thresholds of the checks of this table."""
+        overrides = {name: Bounds(limits.warn, limits.block) for name, limits in self.checks.items()}
+        return Thresholds(overrides, self.history.versions, self.history.warm_up)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "vector_assets"
 
 STAGES = {"raw", "cleaned", "redacted", "embedded", "indexed"}
-SHARED = {"errors", "fingerprint", "settings", "tables"}
+SHARED = {"checks", "errors", "fingerprint", "settings", "tables"}
 CORE = SHARED | {"reconcile", "models"}
 # part of vector_assets -> the other parts that it may import; parts not named here (defs, cli, demo, …) may import any.
 MAY_IMPORT = {
@@ -25,7 +25,8 @@ MAY_IMPORT = {
     **dict.fromkeys(["reconcile", "models"], SHARED),
     "errors": set(),
     "fingerprint": set(),
-    "tables": {"errors", "fingerprint"},
+    "checks": {"errors"},
+    "tables": {"checks", "errors", "fingerprint"},
     "settings": {"errors", "tables"},
     "launcher": {"errors", "settings"},
     "arenas": set(),

@@ -11,9 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vector_assets.checks.judge import Judge
 from vector_assets.cleaned.normalize import NORMALIZE_VERSION, normalize_column
 from vector_assets.cleaned.schema import RowRules
 from vector_assets.fingerprint import HASH_TYPE, column_fingerprints, to_arrow, version_of
+from vector_assets.reconcile.audit import Audit, Candidate
 from vector_assets.reconcile.plan import Plan
 from vector_assets.reconcile.stage import Computed, Input
 from vector_assets.reconcile.stage_table import StageTable
@@ -84,6 +86,10 @@ class CleanedStage:
         out = pa.table({CONTENT: to_arrow(content), KEY: rows.column(KEY), VALUES: cleaned, **parts})
         reasons = self._rules.check(cleaned).to_pylist()
         return Computed(out, [_GONE if gone else reason for gone, reason in zip(values_gone(rows, VALUES), reasons, strict=True)])
+
+    def audit(self, candidate: Candidate, judge: Judge) -> Audit:
+        """Nothing of its own."""
+        return Audit()
 
     def delete(self, rows: pa.Table) -> None:
         """Nothing beside the rows."""

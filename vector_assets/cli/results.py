@@ -1,11 +1,13 @@
 """What `sync` and `plan` answer: one object for scripts, one table for people.
 
     {"ok": bool,
-     "tables": {KEY: {STAGE: {"added", "changed", "deleted", "unchanged", "rejected", "seconds", …}, "error": "…"}},
+     "tables": {KEY: {STAGE: {"added", "changed", "deleted", "unchanged", "rejected", "seconds", …},
+                      "checks": {STAGE: {CHECK: {"outcome": "warned" | "blocked" | "accepted", "said", "by"}}}, "error": "…"}},
      "error": "…"}
 
-`error` stands in a table's object where it failed, and in the whole where a command failed before or beside its tables. What a stage counts
-beside rows (`encoded`, `reused` and `tokens` for embeddings) is always there, 0 where there was nothing to do.
+`checks` has those that failed, if any did. `error` stands in a table's object where it failed, and in the whole where a command failed
+before or beside its tables. What a stage counts beside rows (`encoded`, `reused` and `tokens` for embeddings) is always there, 0 where
+there was nothing to do.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from vector_assets.checks.result import CheckResult
     from vector_assets.planning import StagePlan
     from vector_assets.reconcile.run import Outcome
 
@@ -36,6 +39,7 @@ class TableResult:
     """Stages of one table that were done (or planned), in order, and why the next one was not."""
 
     stages: dict[str, Numbers] = field(default_factory=dict)
+    checks: dict[str, list[CheckResult]] = field(default_factory=dict)  # that failed, by stage
     error: str | None = None
     stopped: bool = False  # by Ctrl-C, which is nobody's failure
 
@@ -46,7 +50,23 @@ class TableResult:
 
     def as_json(self) -> dict[str, object]:
         """The table's object."""
-        return {**self.stages, **({"error": self.error} if self.error else {})}
+        failed = {stage: {check.name: _failed(check) for check in checks} for stage, checks in self.checks.items() if checks}
+        return {**self.stages, **({"checks": failed} if failed else {}), **({"error": self.error} if self.error else {})}
+
+    @property
+    def warnings(self) -> list[str]:
+        """Checks that failed and stopped nothing, a line each."""
+        return [
+            f"{stage}: {check.name}: {check.said}" + (f"; accepted by {check.accepted}" if check.accepted else "")
+            for stage, checks in self.checks.items()
+            for check in checks
+            if not check.stops
+        ]
+
+
+def _failed(check: CheckResult) -> dict[str, object]:
+    outcome = "accepted" if check.accepted else "blocked" if check.stops else "warned"
+    return {"outcome": outcome, "said": check.said, **({"by": check.accepted} if check.accepted else {})}
 
 
 def as_json(results: Mapping[str, TableResult], error: str | None = None) -> dict[str, object]:

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
     from dagster import DagsterInstance
 
+    from vector_assets.checks.result import CheckResult
     from vector_assets.cli.progress import Display
     from vector_assets.cli.threads import Stop
-    from vector_assets.pipeline import Pipeline
+    from vector_assets.pipeline import Pipeline, StageName
     from vector_assets.reconcile.run import Outcome, Progress
     from vector_assets.tables import TableRef
 
@@ -44,19 +45,27 @@ def sync(
         str | None,
         typer.Option(metavar="VERSION:COUNT", help="Let one TABLE delete up to COUNT rows at this source version, as the error said."),
     ] = None,
+    accept: Annotated[
+        str | None,
+        typer.Option(metavar="'CHECK[, CHECK…] by WHO: WHY'", help="Publish one TABLE although these checks fail; it is recorded."),
+    ] = None,
 ) -> None:
     """Bring tables up to date: all five stages of each, touching only what changed."""
     done: dict[str, TableResult] = {}
     with reported(done, as_json=as_json), opened(context) as pipeline:
         from vector_assets.cli.selection import find
-        from vector_assets.defs.run_tags import APPROVE_DELETES, parse_approval
+        from vector_assets.defs.run_tags import ACCEPT, APPROVE_DELETES, parse_acceptance, parse_approval
 
         if approve_deletes:
             parse_approval(approve_deletes)
+        if accept:
+            parse_acceptance(accept)
         found = find(pipeline, tables or ())
-        if approve_deletes and (not tables or len(found.tables) != 1):
-            raise ConfigurationError("--approve-deletes is for exactly one TABLE: name it, so that nothing else is let through")
-        sync_tables(pipeline, found.tables, done, tags={APPROVE_DELETES: approve_deletes} if approve_deletes else {})
+        tags = {tag: text for tag, text in ((APPROVE_DELETES, approve_deletes), (ACCEPT, accept)) if text}
+        if tags and (not tables or len(found.tables) != 1):
+            option = "--approve-deletes" if approve_deletes else "--accept"
+            raise ConfigurationError(f"{option} is for exactly one TABLE: name it, so that nothing else is let through")
+        sync_tables(pipeline, found.tables, done, tags=tags)
         conclude(done, found.problems, as_json=as_json)
 
 
@@ -120,7 +129,19 @@ class _TableSync:
             self.display.finished(ref.key, outcome.stage, numbers)
             self.stop.check()
 
-        sync_table(self.instance, self.pipeline, ref, tags=self.tags, progress=progress, finished=finished, sleep=self.stop.sleep)
+        def checked(stage: StageName, found: Sequence[CheckResult]) -> None:
+            result.checks[stage] = [check for check in found if not check.passed]
+
+        sync_table(
+            self.instance,
+            self.pipeline,
+            ref,
+            tags=self.tags,
+            progress=progress,
+            finished=finished,
+            checked=checked,
+            sleep=self.stop.sleep,
+        )
 
 
 # --- what came of it, for `plan` too -----------------------------------------------------------------------------------------------------
@@ -148,6 +169,8 @@ def conclude(
     elif any(result.stages for result in done.values()):
         stdout().print(results.as_lines(done, seconds=seconds), soft_wrap=True)
     for key in sorted(done):
+        for warning in done[key].warnings:
+            note(f"{key}: {warning}")
         error = done[key].error
         if error is not None:
             complain(f"{key}: {error}")

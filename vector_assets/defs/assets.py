@@ -2,12 +2,13 @@
 
 # No `from __future__ import annotations`: Dagster compares the annotation of `context` with its classes, not with their names.
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
 from vector_assets.cleaned.normalize import NORMALIZE_VERSION
 from vector_assets.cleaned.stage import CLEANED_VERSION
+from vector_assets.defs.asset_checks import check_specs
 from vector_assets.defs.partitions import TABLES
 from vector_assets.defs.resources import Platform
 from vector_assets.defs.steps import sync_stage
@@ -28,20 +29,31 @@ def _asset(stage: StageName, *, kinds: set[str], code_version: str, description:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)  # backfill_policy; tests launch backfills on the version that is locked
 
-        @dg.asset(
+        # Of one asset, but `can_subset` makes its checks optional: a run with nothing to do judges nothing, and one that a check
+        # blocks yields its results and no materialization.
+        @dg.multi_asset(
             name=stage,
-            deps=STAGES[max(at - 1, 0) : at],
-            description=description,
-            group_name=GROUP,
-            owners=OWNERS,
-            kinds=kinds,
-            code_version=code_version,
-            partitions_def=TABLES,
+            specs=[
+                dg.AssetSpec(
+                    stage,
+                    deps=STAGES[max(at - 1, 0) : at],
+                    description=description,
+                    group_name=GROUP,
+                    owners=OWNERS,
+                    kinds=kinds,
+                    code_version=code_version,
+                    partitions_def=TABLES,
+                )
+            ],
+            check_specs=check_specs(stage),
+            can_subset=True,
             backfill_policy=dg.BackfillPolicy.multi_run(1),  # checks, data versions and failures stay per table
             pool=pool,
         )
-        def stage_of_table(context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult[None]:
-            return sync_stage(context, platform, stage)
+        def stage_of_table(
+            context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]
+        ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
+            yield from sync_stage(context, platform, stage)
 
     return stage_of_table
 

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import dagster as dg
 
+from vector_assets.checks.result import CheckResult
 from vector_assets.defs.failures import STEP_RETRIES
-from vector_assets.pipeline import Pipeline
+from vector_assets.pipeline import Pipeline, StageName
 from vector_assets.reconcile.run import Outcome, Progress
 from vector_assets.settings import Settings
 
 
 @dataclass(frozen=True)
 class Platform:
-    """What a step works with, and who watches. `progress` and `finished` are called in the step's thread; what they raise ends the step."""
+    """What a step works with, and who watches. The callbacks are called in the step's thread; what they raise ends the step."""
 
     pipeline: Pipeline
     progress: Callable[[Progress], None] = lambda _: None
     finished: Callable[[Outcome], None] = lambda _: None
     step_retries: int = STEP_RETRIES
+    checked: Callable[[StageName, Sequence[CheckResult]], None] = lambda _stage, _results: None
 
 
 def platform_resource(settings: Settings) -> dg.ResourceDefinition:

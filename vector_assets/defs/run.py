@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import dagster as dg
 
+from vector_assets.checks.result import CheckResult
 from vector_assets.defs.assets import ASSETS
 from vector_assets.defs.failures import StageFailure
 from vector_assets.defs.jobs import SYNC_TABLES
@@ -30,6 +31,7 @@ def sync_table(
     tags: Mapping[str, str] | None = None,
     progress: Callable[[Progress], None] = lambda _: None,
     finished: Callable[[Outcome], None] = lambda _: None,
+    checked: Callable[[StageName, Sequence[CheckResult]], None] = lambda _stage, _results: None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
     """Materialize the five assets of one table, in the caller's thread. `progress` and `finished` may raise to stop it.
@@ -44,7 +46,9 @@ def sync_table(
         finished(outcome)
 
     for wait in (*RETRY_WAITS_SECONDS, None):
-        error = _materialize(instance, Platform(pipeline, progress, note, step_retries=0), ref, STAGES[len(done) :], tags or {})
+        error = _materialize(
+            instance, Platform(pipeline, progress, note, step_retries=0, checked=checked), ref, STAGES[len(done) :], tags or {}
+        )
         if error is None:
             break
         if wait is None or not isinstance(error, TransientError) or isinstance(error, LeaseHeldError | LeaseLostError):

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from vector_assets.checks.catalog import CHECKS
+from vector_assets.checks.result import Acceptance
 from vector_assets.errors import ConfigurationError
 from vector_assets.reconcile.run import Approval
 
 APPROVE_DELETES = "vector_assets/approve_deletes"
+ACCEPT = "vector_assets/accept"
 MODEL_VERSION = "vector_assets/model_version"
 MODEL_DIGEST = "vector_assets/model_digest"
 GENERATION = "vector_assets/generation"
@@ -39,6 +42,21 @@ def approval(tags: Mapping[str, str]) -> Approval | None:
     """What a run may delete beyond the brake. Raises ConfigurationError for a tag that cannot be read."""
     text = tags.get(APPROVE_DELETES)
     return None if text is None else parse_approval(text)
+
+
+def acceptance(tags: Mapping[str, str]) -> Acceptance | None:
+    """Which checks may fail in this run, by whose word. Raises ConfigurationError for a tag that cannot be read or a check that is not."""
+    text = tags.get(ACCEPT)
+    return None if text is None else parse_acceptance(text)
+
+
+def parse_acceptance(text: str) -> Acceptance:
+    """`CHECK[, CHECK…] by WHO: WHY`. Raises ConfigurationError for anything else, and for checks that are not or cannot be accepted."""
+    accepted = Acceptance.parse(text)
+    known = {check.name for check in CHECKS if check.accept != "cannot be"}
+    if unknown := sorted(accepted.checks - known):
+        raise ConfigurationError(f"{', '.join(unknown)} cannot be accepted: no such check (there are: {', '.join(sorted(known))})")
+    return accepted
 
 
 def is_attended(tags: Mapping[str, str]) -> bool:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 import dagster as dg
 import pyarrow as pa
 
+from vector_assets.checks.result import CheckResult
+from vector_assets.defs.asset_checks import as_dagster
 from vector_assets.defs.failures import as_verdicts
 from vector_assets.defs.metadata import outcome_metadata, summary
 from vector_assets.defs.pin import pinned_model
 from vector_assets.defs.resources import Platform
-from vector_assets.defs.run_tags import approval, is_attended
+from vector_assets.defs.run_tags import acceptance, approval, is_attended
 from vector_assets.defs.turn import DAGSTER
 from vector_assets.pipeline import Run, StageName
 from vector_assets.reconcile.run import Outcome, Progress
@@ -23,11 +25,31 @@ LOG_SECONDS = 10.0
 _NEEDS_MODEL: tuple[StageName, ...] = ("embeddings", "weaviate_collections")
 
 
-def sync_stage(context: dg.AssetExecutionContext, platform: Platform, stage: StageName) -> dg.MaterializeResult[None]:
-    """Sync a stage of the run's table. Raises StageFailure, RetryRequested, and bugs as they are."""
+def sync_stage(
+    context: dg.AssetExecutionContext, platform: Platform, stage: StageName
+) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
+    """Sync a stage of the run's table: its checks, then its materialization, which is left out where a check blocks. Raises StageFailure,
+    RetryRequested, and bugs as they are."""
+    results: list[CheckResult] = []
+    try:
+        materialized = _sync(context, platform, stage, results)
+    except dg.Failure:
+        yield from (as_dagster(stage, result) for result in results)
+        raise
+    yield from (as_dagster(stage, result) for result in results)
+    yield materialized
+
+
+def _sync(
+    context: dg.AssetExecutionContext, platform: Platform, stage: StageName, results: list[CheckResult]
+) -> dg.MaterializeResult[None]:
     with as_verdicts(context, retries=platform.step_retries):
         ref = TableRef.parse(context.partition_key)
         tags, log = context.run.tags, _ProgressLog(context.log.info)
+
+        def checked(_: str, found: Sequence[CheckResult]) -> None:
+            results[:] = found
+            platform.checked(stage, found)
 
         def progress(done: Progress) -> None:
             log.at(done)
@@ -37,7 +59,9 @@ def sync_stage(context: dg.AssetExecutionContext, platform: Platform, stage: Sta
             context.run.run_id,
             wait_seconds=platform.pipeline.settings.lease_wait_seconds if is_attended(tags) else 0,
             approval=approval(tags),
+            acceptance=acceptance(tags),
             progress=progress,
+            checked=checked,
         )
         model = pinned_model(context, platform.pipeline, ref, required=stage in _NEEDS_MODEL)
         with DAGSTER.outside():
@@ -45,7 +69,7 @@ def sync_stage(context: dg.AssetExecutionContext, platform: Platform, stage: Sta
             metadata = outcome_metadata(outcome, _schema(outcome))
             platform.finished(outcome)
     context.log.info(summary(outcome))
-    return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(outcome.state.data_version))
+    return dg.MaterializeResult(asset_key=stage, metadata=metadata, data_version=dg.DataVersion(outcome.state.data_version))
 
 
 def _schema(outcome: Outcome) -> pa.Schema:

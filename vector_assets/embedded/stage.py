@@ -13,9 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from vector_assets.checks.judge import Judge
 from vector_assets.embedded.encoder import Encoder
 from vector_assets.embedded.passages import split
 from vector_assets.fingerprint import HASH_TYPE, fingerprint, from_bytes, text_fingerprint, to_arrow, version_of
+from vector_assets.reconcile.audit import Audit, Candidate
 from vector_assets.reconcile.plan import Plan
 from vector_assets.reconcile.stage import Computed, Input
 from vector_assets.reconcile.stage_table import StageTable
@@ -89,6 +91,10 @@ class EmbeddedStage:
 
     def prepare(self, table: StageTable, view: View, todo: Plan, source: Input) -> None:
         """Nothing."""
+
+    def audit(self, candidate: Candidate, judge: Judge) -> Audit:
+        """Nothing of its own."""
+        return Audit()
 
     def delete(self, rows: pa.Table) -> None:
         """Nothing beside the rows."""

@@ -15,10 +15,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vector_assets.checks.judge import Judge
 from vector_assets.errors import IndexConflict, IndexUnavailable
 from vector_assets.fingerprint import HASH_TYPE, fingerprint, from_arrow, from_bytes, to_arrow, version_of
 from vector_assets.indexed.index import OBJECT_COLUMNS, CollectionSchema, Property, VectorIndex
 from vector_assets.indexed.mapping import object_ids, property_names, property_type, source_keys, to_properties
+from vector_assets.reconcile.audit import Audit, Candidate
 from vector_assets.reconcile.plan import Plan, Positions
 from vector_assets.reconcile.stage import Computed, Input
 from vector_assets.reconcile.stage_table import StageTable
@@ -105,6 +107,10 @@ class IndexedStage:
         ]
         out = pa.table({CONTENT: to_arrow(from_bytes(content)), OBJECTS: pa.array(counts, pa.int32())})
         return Computed(out, reasons, {"objects": int(sendable.sum())})
+
+    def audit(self, candidate: Candidate, judge: Judge) -> Audit:
+        """Nothing of its own."""
+        return Audit()
 
     def delete(self, rows: pa.Table) -> None:
         """Delete every object that these rows may have."""

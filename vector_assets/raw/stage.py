@@ -13,8 +13,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vector_assets.checks.judge import Judge
+from vector_assets.checks.statistics import Statistics
 from vector_assets.fingerprint import Hashes, from_arrow, input_fingerprints, row_ids, to_arrow, version_of
 from vector_assets.raw.source import DIGEST, TableRead
+from vector_assets.reconcile.audit import Audit, Candidate
 from vector_assets.reconcile.plan import Lookup, Plan, Positions, RowSet, distinct
 from vector_assets.reconcile.stage import Batch, Computed, Input
 from vector_assets.reconcile.stage_table import StageTable
@@ -51,6 +54,18 @@ class RawStage:
     def compute(self, rows: pa.Table, previous: pa.Table) -> Computed:
         """Rows as they come; those with a problem are rejected for it."""
         return Computed(rows.select([CONTENT, KEY, VALUES]), rows.column(PROBLEM).to_pylist())
+
+    def audit(self, candidate: Candidate, judge: Judge) -> Audit:
+        """How many rows there are, and what share of them came, changed and went, against history."""
+        rows = candidate.view.count()
+        size = {"rows": float(rows)}
+        if candidate.published is None:
+            return Audit(Statistics(size), (judge.deviation("row_count", size, relative=True), judge.deviation("change_shares", {})))
+        before = max(1, candidate.published.count() + candidate.deleted)
+        moved = {"added": candidate.added, "changed": candidate.changed, "deleted": candidate.deleted}
+        shares = {f"{what}_share": round(count / before, 6) for what, count in moved.items()}
+        results = (judge.deviation("row_count", size, relative=True), judge.deviation("change_shares", shares))
+        return Audit(Statistics({**size, **shares}), results)
 
     def delete(self, rows: pa.Table) -> None:
         """Nothing beside the rows."""

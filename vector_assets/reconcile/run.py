@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import NamedTuple
 
-from vector_assets.errors import AuditError, DeleteBrakeError
-from vector_assets.reconcile.view import CONTENT, OK, REASON, REJECTED, STATE, State, View
+from vector_assets.checks.judge import Thresholds
+from vector_assets.checks.result import Acceptance, CheckResult
+from vector_assets.errors import DeleteBrakeError
+from vector_assets.reconcile.view import State
 
 APPROVAL_HOURS = 24  # whoever reads of a brake in the evening may answer in the morning
 _LOOK = re.compile(r"unversioned@(\d+)")
@@ -19,13 +21,6 @@ _LOOK = re.compile(r"unversioned@(\d+)")
 def look_at(seconds: float) -> str:
     """The source version of a table that has none: when it was looked at, in seconds since 1970. Never the same twice."""
     return f"unversioned@{int(seconds * 1000)}"
-
-
-def sound(view: View) -> None:
-    """The check that no stage goes without: every good row has content for the next stage, every rejected one a reason."""
-    broken = view.count(f"({STATE} = '{OK}' AND {CONTENT} IS NULL) OR ({STATE} = '{REJECTED}' AND {REASON} IS NULL)")
-    if broken:
-        raise AuditError(f"{broken} rows of version {view.version} have a state that contradicts their content: a bug, please report it")
 
 
 class Approval(NamedTuple):
@@ -89,8 +84,9 @@ class Limits:
     brake: Brake = Brake()
     compute: AbstractContextManager[object] = field(default_factory=nullcontext)  # entered for each batch: a share of the processor
     ensure: Callable[[], None] = lambda: None  # raises where this run is no longer the writer
-    #: Blocking checks of the unpublished version; raises AuditError.
-    audit: Callable[[View], None] = sound
+    thresholds: Thresholds = field(default_factory=Thresholds)
+    acceptance: Acceptance | None = None
+    checked: Callable[[str, Sequence[CheckResult]], None] = lambda _stage, _results: None  # before anything is published or refused
     progress: Callable[[Progress], None] = lambda _: None
 
 

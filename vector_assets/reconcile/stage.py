@@ -7,7 +7,9 @@ from typing import NamedTuple, Protocol
 
 import pyarrow as pa
 
+from vector_assets.checks.judge import Judge
 from vector_assets.fingerprint import Hashes
+from vector_assets.reconcile.audit import Audit, Candidate
 from vector_assets.reconcile.plan import Plan, Positions, RowSet
 from vector_assets.reconcile.stage_table import StageTable
 from vector_assets.reconcile.view import View
@@ -74,3 +76,6 @@ class Stage(Protocol):
 
     def delete(self, rows: pa.Table) -> None:
         """Rows (row_id and `handle`) that are about to be deleted from the table."""
+
+    def audit(self, candidate: Candidate, judge: Judge) -> Audit:
+        """What the version to publish is like, and the checks of this stage. Reads columns of bounded width, or what changed."""

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vector_assets.fingerprint import Hashes, column_fingerprints, input_fingerprints, to_arrow
+from vector_assets.reconcile.audit import Candidate, audited
 from vector_assets.reconcile.overlap import overlap
 from vector_assets.reconcile.plan import Plan, Positions, RowSet, plan
 from vector_assets.reconcile.run import Limits, Outcome, Progress
@@ -68,8 +69,8 @@ def reconcile(stage: Stage, source: Input, table: StageTable, limits: Limits) ->
     limits.ensure()
     if not stage.purged:
         table.compact()
-    limits.audit(table.now())
-    table.publish(wanted)
+    candidate = Candidate(table.now(), table.published(), run.tally.added, run.tally.changed, deleted)
+    table.publish(audited(stage, candidate, wanted, limits))
     if not stage.purged:
         table.tidy(limits.retention)
     planned = todo.upserts + deleted

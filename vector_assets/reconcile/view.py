@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
@@ -59,6 +59,10 @@ class State:
     stale: int = 0  # rejected rows that still show their last good content
     published_at: str = ""
     purged: bool = False  # source values other than keys are gone
+    history: Sequence[Mapping[str, Mapping[str, object]]] = field(
+        default_factory=list
+    )  # statistics of the last published versions, this one's last
+    accepted: Sequence[str] = field(default_factory=list)  # checks of this version that failed and were accepted: which, by whom, why
     dirty_since: str = ""  # when the oldest replaced or deleted row that Lance can still read was replaced
 
     @property
@@ -70,6 +74,10 @@ class State:
     def relieved(self) -> State:
         """This state once rows are deleted from it: it does not stand for its input any more, not even where that input comes back."""
         return replace(self, desired={**self.desired, "input": ""})
+
+    def with_history(self, history: Sequence[Mapping[str, Mapping[str, object]]], accepted: Sequence[str]) -> State:
+        """This state with what checks said of it."""
+        return replace(self, history=history, accepted=accepted)
 
 
 class RowCounts(NamedTuple):

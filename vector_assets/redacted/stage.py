@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from vector_assets.checks.judge import Judge
 from vector_assets.fingerprint import (
     HASH_TYPE,
     Hashes,
@@ -24,6 +25,7 @@ from vector_assets.fingerprint import (
     to_arrow,
     version_of,
 )
+from vector_assets.reconcile.audit import Audit, Candidate
 from vector_assets.reconcile.plan import Plan
 from vector_assets.reconcile.stage import Computed, Input
 from vector_assets.reconcile.stage_table import StageTable
@@ -122,6 +124,10 @@ class RedactedStage:
             PROPERTIES_INPUT: to_arrow(properties_input),
         }
         return Computed(pa.table(out), reasons, {"redacted": int(new_text.sum())})
+
+    def audit(self, candidate: Candidate, judge: Judge) -> Audit:
+        """Nothing of its own."""
+        return Audit()
 
     def delete(self, rows: pa.Table) -> None:
         """Nothing beside the rows."""

@@ -15,6 +15,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from vector_assets.checks.judge import Bounds, Thresholds
 from vector_assets.errors import (
     AuditError,
     DeleteBrakeError,
@@ -24,11 +25,14 @@ from vector_assets.errors import (
     SourceError,
     SourceUnavailable,
 )
+from vector_assets.models.registry import ModelVersion
 from vector_assets.pipeline import STAGES, Pipeline, Run, StageName, _Context
-from vector_assets.reconcile.run import Approval, Brake, Progress, look_at, sound
+from vector_assets.reconcile.audit import Candidate, audited
+from vector_assets.reconcile.run import Approval, Brake, Limits, Outcome, Progress, look_at
 from vector_assets.reconcile.stage_table import StageTable
-from vector_assets.reconcile.view import View
-from vector_assets.tables import TableRef
+from vector_assets.reconcile.view import State
+from vector_assets.redacted.stage import RedactedStage
+from vector_assets.tables import TableRef, TableSpec
 from vector_assets_tests.fakes import MemoryRead, MemorySource, Row
 from vector_assets_tests.scripted import REF, SCHEMA, Crash, Lake, crash_after, sources
 
@@ -144,19 +148,20 @@ def test_an_emptied_table_stops(tmp_path: Path) -> None:
 
 
 class Audited(Pipeline):
-    """A pipeline whose blocking checks refuse the stages in `refused`."""
+    """A pipeline whose checks refuse the stages in `refused`, by a threshold that everything reaches."""
 
     refused: Sequence[str] = ()
+    _refusing = False
+
+    def sync(self, stage: StageName, ref: TableRef, run: Run, model: ModelVersion | None = None) -> Outcome:
+        self._refusing = stage in self.refused
+        return super().sync(stage, ref, run, model)
 
     @contextmanager
-    def _context(self, ref: TableRef, spec: object, run: Run, *, computes: bool) -> Iterator[_Context]:
-        def audit(view: View) -> None:
-            if any(f"/{stage}/" in view._dataset.uri for stage in self.refused):
-                raise AuditError("refused")
-            sound(view)
-
-        with super()._context(ref, spec, run, computes=computes) as context:  # type: ignore[arg-type]
-            yield replace(context, limits=replace(context.limits, audit=audit))
+    def _context(self, ref: TableRef, spec: TableSpec, run: Run, *, computes: bool) -> Iterator[_Context]:
+        with super()._context(ref, spec, run, computes=computes) as context:
+            refusal = Thresholds({"rejected_rows": Bounds(None, 0.0)})
+            yield replace(context, limits=replace(context.limits, thresholds=refusal)) if self._refusing else context
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -438,8 +443,9 @@ def test_a_state_that_contradicts_itself_is_not_published(tmp_path: Path) -> Non
     lake.sync()
     table = StageTable(lake.pipeline.uri("redacted_text", REF), pa.schema([]))
     table.now()._dataset.update({"state": "'rejected'"})
-    with pytest.raises(AuditError, match="1 rows"):
-        sound(table.now())
+    stage = RedactedStage(REF, sources().tables[0], pa.struct(SCHEMA), redactor=lake.engines.stub_redactor, secret=bytes)
+    with pytest.raises(AuditError, match="1 rows whose state contradicts"):
+        audited(stage, Candidate(table.now(), None), State(), Limits())
 
 
 # --- who may write ---------------------------------------------------------------------------------------------------------------------
