@@ -51,7 +51,7 @@ def stability_index(now: Sequence[int], before: Iterable[Sequence[int]]) -> floa
 
     0 where either is empty. Histograms of another number of bins were made by other rules and are left out.
     """
-    pooled = [sum(counts) for counts in zip(*(counts for counts in before if len(counts) == len(now)), strict=True)]
+    pooled: list[int] = [sum(counts) for counts in zip(*(counts for counts in before if len(counts) == len(now)), strict=True)]
     here, there = sum(now), sum(pooled)
     if not here or not there:
         return 0.0
