@@ -71,7 +71,10 @@ class Engines:
         def make() -> Redactor:
             from vector_assets.redacted.analyzer import PresidioRedactor
 
-            return self._closed_with_us(PresidioRedactor(self._settings.tables.redaction[policy], workers=self._settings.redaction_workers))
+            settings = self._settings
+            return self._closed_with_us(
+                PresidioRedactor(settings.tables.redaction[policy], workers=settings.redaction_workers, secret=settings.secret_bytes)
+            )
 
         return self._once("redactor", policy, make)
 

@@ -1,13 +1,19 @@
 """Every error this package raises on purpose: one tree, with two questions answered once, at the boundary where the error is met.
 
 *Is it worth trying again?* `TransientError` says yes (a lock, an outage), `PermanentError` says no (a person has to change something).
-Anything else that surfaces is a bug and propagates as it is.
+Anything else that surfaces is a bug; at the surface (Dagster, the command line) it becomes an `UnexpectedError`.
 
 A message names what, where and the remedy. It never contains row text, key values or secrets. A row that cannot be processed is not an
 exception: it is a row state with a reason (see `reconcile.stage_table`).
 """
 
 from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+_PACKAGE = Path(__file__).parent
 
 
 class VectorAssetsError(Exception):
@@ -68,3 +74,36 @@ class LeaseLostError(TransientError):
 
 class InputPurgedError(TransientError):
     """A stage needs source values that were purged; the rows are marked, and the next run fetches them again."""
+
+
+class UnexpectedError(PermanentError):
+    """What nobody foresaw: a bug, or a library's own error, whose words may quote a row ("could not convert 'Ada' to int"). So its type
+    and place are told, and `traceback` has the frames of it and of its causes, oldest first, without a word of what they say."""
+
+    def __init__(self, error: BaseException) -> None:
+        chain = list(_causes(error))[::-1]
+        self.traceback = "\n".join(f"{_frames(each)}{type(each).__qualname__}" for each in chain)
+        super().__init__(
+            f"unexpected {type(error).__qualname__} {_place(error)}: a bug, please report it with its traceback; "
+            "what it says may quote a row and is left out"
+        )
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    each: BaseException | None = error
+    while each is not None and id(each) not in seen:
+        seen.add(id(each))
+        yield each
+        each = each.__cause__ or (None if each.__suppress_context__ else each.__context__)
+
+
+def _frames(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    return "".join(f"  {frame.filename}:{frame.lineno} in {frame.name}\n" for frame in frames)
+
+
+def _place(error: BaseException) -> str:
+    """The innermost line of ours."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _PACKAGE in Path(frame.filename).parents]
+    return f"at {Path(frames[-1].filename).relative_to(_PACKAGE.parent)}:{frames[-1].lineno}" if frames else "outside this package"

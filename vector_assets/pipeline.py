@@ -16,34 +16,40 @@ from typing import Literal, NamedTuple, get_args
 
 import pyarrow as pa
 
+from vector_assets import values
 from vector_assets.checks.result import Acceptance, CheckResult
 from vector_assets.cleaned import stage as cleaned
+from vector_assets.embedded import layout as embedded_layout
 from vector_assets.embedded import stage as embedded
 from vector_assets.embedded.passages import PASSAGES_VERSION
 from vector_assets.engines import Engines
-from vector_assets.errors import InputPurgedError, PermanentError
+from vector_assets.errors import AuditError, DeleteBrakeError, PermanentError, VectorAssetsError
+from vector_assets.evaluation.recall import recall_audit
+from vector_assets.fingerprint import Hashes, empty_hashes
 from vector_assets.indexed import stage as indexed
 from vector_assets.indexed.aliases import AliasMove, settle_alias
-from vector_assets.indexed.index import CollectionSchema, VectorIndex
+from vector_assets.indexed.index import CollectionSchema
 from vector_assets.models.generation import collection_name, embedding_generation, generation
 from vector_assets.models.registry import ModelVersion
 from vector_assets.raw import stage as raw
 from vector_assets.raw.source import TableRead
 from vector_assets.reconcile.lease import Lease, lease
-from vector_assets.reconcile.plan import RowSet
+from vector_assets.reconcile.plan import RowSet, plan
 from vector_assets.reconcile.run import Approval, Brake, Limits, Outcome, Progress
-from vector_assets.reconcile.stage import Stage
+from vector_assets.reconcile.stage import Deleting, Stage
 from vector_assets.reconcile.stage_table import StageTable
-from vector_assets.reconcile.store import children, open_store
-from vector_assets.reconcile.sync import delete_absent, reconcile
+from vector_assets.reconcile.store import Access, children, open_store, private_access
+from vector_assets.reconcile.sync import ROWS_ALONE, delete_absent, reconcile
 from vector_assets.reconcile.upstream import Upstream
 from vector_assets.reconcile.view import View
+from vector_assets.redacted import layout as redacted_layout
 from vector_assets.redacted import stage as redacted
 from vector_assets.settings import Settings
 from vector_assets.tables import TableRef, TableSpec
 
 StageName = Literal["raw_tables", "cleaned_frames", "redacted_text", "embeddings", "weaviate_collections"]
 STAGES: tuple[StageName, ...] = get_args(StageName)
+_TO_LOOK_AT = pa.schema([])
 CHARACTERS_PER_TOKEN = 3.2  # English through WordPiece: 137 characters made 44 tokens (package descriptions); an estimate, not a bound
 
 
@@ -82,7 +88,7 @@ class Generations(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Context:
+class Context:
     """One stage run under way."""
 
     ref: TableRef
@@ -98,6 +104,7 @@ class Pipeline:
     def __init__(self, settings: Settings, engines: Engines | None = None) -> None:
         self.settings = settings
         self.engines = engines or Engines(settings)
+        self._private = private_access(settings.private, settings.private_credentials)
         self._slots = threading.Semaphore(settings.compute_slots)
 
     def close(self) -> None:
@@ -120,18 +127,24 @@ class Pipeline:
     def generations(self, spec: TableSpec, model: ModelVersion) -> Generations:
         """The generations of a table's embeddings and collection under a model."""
         sources = self.settings.tables
-        embeddings = embedding_generation(model.digest, spec.passages, dtype=embedded.VECTOR_DTYPE, passages_version=PASSAGES_VERSION)
+        dtype = embedded_layout.VECTOR_DTYPE
+        embeddings = embedding_generation(model.digest, spec.passages, dtype=dtype, passages_version=PASSAGES_VERSION)
         properties = {name: prop.model_dump(mode="json") for name, prop in sources.properties_of(spec.collection).items()}
         return Generations(embeddings, generation(embeddings, sources.collection(spec.collection), properties=properties))
 
     def uri(self, stage: StageName, ref: TableRef, *folders: str) -> str:
         """Where a stage table lives; raw and cleaned ones below the private root. `folders`: generation and incarnation."""
-        root = self.settings.private if stage in ("raw_tables", "cleaned_frames") else self.settings.storage
+        root = self.settings.private if stage in values.PRIVATE else self.settings.storage
         return "/".join([root, stage, *folders, ref.path]) + ".lance"
+
+    def table(self, stage: StageName, ref: TableRef, *folders: str, own: pa.Schema = _TO_LOOK_AT, epoch: int = 0) -> StageTable:
+        """A stage table, with the credentials that its root wants. Writers give the stage's own columns and their lease's epoch."""
+        access = self._private if stage in values.PRIVATE else Access()
+        return StageTable(self.uri(stage, ref, *folders), own, epoch=epoch, access=access)
 
     def published(self, stage: StageName, ref: TableRef, *folders: str) -> View | None:
         """The published version of a stage table."""
-        return StageTable(self.uri(stage, ref, *folders), pa.schema([])).published()
+        return self.table(stage, ref, *folders).published()
 
     def tables_of(self, collection: str) -> list[TableRef]:
         """Tables whose redacted text is published and that feed a collection."""
@@ -154,21 +167,29 @@ class Pipeline:
         Raises what `reconcile` does; LeaseHeldError; ConfigurationError; PermanentError where the stage before is not published.
         """
         spec = self.settings.tables.spec_for(ref)
-        with self._context(ref, spec, run, computes=stage in ("cleaned_frames", "redacted_text", "embeddings")) as context:
-            match stage:
-                case "raw_tables":
-                    return self._raw(context)
-                case "cleaned_frames":
-                    return self._cleaned(context)
-                case "redacted_text":
-                    return self._redacted(context)
-                case "embeddings":
-                    return self._embeddings(context, model or self.engines.champion())
-                case "weaviate_collections":
-                    return self._collections(context, model or self.engines.champion())
+        computes = stage in ("cleaned_frames", "redacted_text", "embeddings")
+        with self._context(ref, spec, run, computes=computes) as context, values.bounded(self, context, stage):
+            try:
+                return self._stage(stage, context, model)
+            except AuditError as blocked:
+                self._pass_on_deletes(stage, context, blocked)
+                raise
+
+    def _stage(self, stage: StageName, context: Context, model: ModelVersion | None) -> Outcome:
+        match stage:
+            case "raw_tables":
+                return self._raw(context)
+            case "cleaned_frames":
+                return self._cleaned(context)
+            case "redacted_text":
+                return self._redacted(context)
+            case "embeddings":
+                return self._embeddings(context, model or self.engines.champion())
+            case "weaviate_collections":
+                return self._collections(context, model or self.engines.champion())
 
     @contextmanager
-    def _context(self, ref: TableRef, spec: TableSpec, run: Run, *, computes: bool) -> Iterator[_Context]:
+    def _context(self, ref: TableRef, spec: TableSpec, run: Run, *, computes: bool) -> Iterator[Context]:
         settings = self.settings
         with lease(settings.storage, ref, run.id, wait_seconds=run.wait_seconds) as held:
             slot: AbstractContextManager[object] = self._slots if computes else nullcontext()
@@ -184,9 +205,9 @@ class Pipeline:
                 acceptance=run.acceptance,
                 checked=run.checked,
             )
-            yield _Context(ref, spec, run, held, limits)
+            yield Context(ref, spec, run, held, limits)
 
-    def _raw(self, context: _Context) -> Outcome:
+    def _raw(self, context: Context) -> Outcome:
         ref, spec = context.ref, context.spec
         source = self.engines.source(ref.catalog)
         with source.open(ref, spec.columns, spec.key) as read:
@@ -204,7 +225,7 @@ class Pipeline:
             purge=spec.private == "purge",
             keep_last=spec.on_reject == "keep_last",
         )
-        table = StageTable(self.uri("raw_tables", ref), stage.own, epoch=epoch)
+        table = self.table("raw_tables", ref, own=stage.own, epoch=epoch)
         rows = raw.RawInput(
             read,
             ref,
@@ -229,48 +250,39 @@ class Pipeline:
         """The stage version of redacted_text for a table. Raises ConfigurationError where a secret is needed and missing."""
         return redacted.versions(spec, self.engines.redactor(spec.redaction), self.settings.secret_bytes).stage
 
-    def _cleaned(self, context: _Context) -> Outcome:
+    def _cleaned(self, context: Context) -> Outcome:
         ref, spec = context.ref, context.spec
         before = self._before("raw_tables", ref)
         types = {name: before.schema.field(name).type for name in cleaned.INPUT_COLUMNS}
         stage = cleaned.CleanedStage(spec, types[cleaned.KEY], types[cleaned.VALUES], depends=self.cleaned_depends(spec))
         rows = self._upstream(before, cleaned.INPUT_COLUMNS, needed=cleaned.VALUES)
-        with self._refetching(ref):
-            return reconcile(stage, rows, self._table(context, stage, self.uri("cleaned_frames", ref)), context.limits)
+        with values.refetched(self, context):
+            return reconcile(stage, rows, self._table(context, stage, "cleaned_frames"), context.limits)
 
-    def _redacted(self, context: _Context) -> Outcome:
+    def _redacted(self, context: Context) -> Outcome:
         ref, spec = context.ref, context.spec
         before = self._before("cleaned_frames", ref)
+        redactor, policy = self.engines.redactor(spec.redaction), self.settings.tables.redaction[spec.redaction]
         stage = redacted.RedactedStage(
             ref,
             spec,
             before.schema.field(redacted.VALUES).type,
-            redactor=self.engines.redactor(spec.redaction),
+            redactor=redactor,
+            policy=policy,
             secret=self.settings.secret_bytes,
+            recall=lambda judge: recall_audit(redactor, policy, self.settings.storage, judge),
         )
         rows = self._upstream(before, redacted.INPUT_COLUMNS, needed=redacted.VALUES)
-        with self._refetching(ref):
-            outcome = reconcile(stage, rows, self._table(context, stage, self.uri("redacted_text", ref)), context.limits)
-        if spec.private == "purge":
-            self._purge(context)
+        with values.refetched(self, context):
+            try:
+                outcome = reconcile(stage, rows, self._table(context, stage, "redacted_text"), context.limits)
+            except AuditError:  # everything is computed, and whatever mends it either needs no values or fetches them again
+                values.purge(self, context, version=before.state.data_version)
+                raise
+        values.purge(self, context)
         return replace(outcome, counts={**outcome.counts, "tokens_waiting": self.tokens_waiting(ref)})
 
-    def _purge(self, context: _Context) -> None:
-        """Remove source values once all three tables stand for the same rows and nothing unpublished needs them."""
-        ref = context.ref
-        views = {name: self.published(name, ref) for name in STAGES[:3]}
-        if None in views.values():
-            return
-        first, second, third = (view for view in views.values() if view is not None)
-        if second.state.desired["input"] != first.state.data_version or third.state.desired["input"] != second.state.data_version:
-            return
-        for name, view in zip(STAGES, (first, second), strict=False):
-            table = StageTable(self.uri(name, ref), pa.schema([]), epoch=context.lease.epoch)
-            if not view.state.purged and table.now().version == view.version:
-                context.lease.ensure()
-                table.purge([raw.VALUES])
-
-    def _embeddings(self, context: _Context, model: ModelVersion) -> Outcome:
+    def _embeddings(self, context: Context, model: ModelVersion) -> Outcome:
         ref, spec = context.ref, context.spec
         names = self.generations(spec, model)
         before = self._before("redacted_text", ref)
@@ -279,20 +291,18 @@ class Pipeline:
             dimension=model.dimension,
             rule=spec.passages,
             generation=names.embeddings,
-            properties_type=before.schema.field(embedded.PROPERTIES).type,
+            properties_type=before.schema.field(embedded_layout.PROPERTIES).type,
             declared=before.state.desired["declared"],
             keep_last=spec.on_reject == "keep_last",
         )
         rows = self._upstream(before, embedded.INPUT_COLUMNS)
-        table = self._table(context, stage, self.uri("embeddings", ref, names.embeddings))
+        table = self._table(context, stage, "embeddings", names.embeddings)
+
         outcome = reconcile(stage, rows, table, context.limits)
-        for other in children(open_store(self.settings.storage), "embeddings"):
-            if other != names.embeddings:
-                older = StageTable(self.uri("embeddings", ref, other), stage.own, epoch=context.lease.epoch)
-                delete_absent(stage, older, rows.rows().ids, ensure=context.limits.ensure)
+        self._delete_embeddings(context, rows.rows().ids, current=names.embeddings)
         return replace(outcome, facts=_model_facts(model, names))
 
-    def _collections(self, context: _Context, model: ModelVersion) -> Outcome:
+    def _collections(self, context: Context, model: ModelVersion) -> Outcome:
         ref, spec = context.ref, context.spec
         names = self.generations(spec, model)
         before = self._before("embeddings", ref, names.embeddings)
@@ -312,29 +322,88 @@ class Pipeline:
         index = self.engines.index()
         incarnation = index.ensure(schema)
         stage = indexed.IndexedStage(
-            ref=ref, spec=spec, index=index, schema=schema, incarnation=incarnation, properties_type=properties_type
+            ref=ref,
+            spec=spec,
+            index=index,
+            schema=schema,
+            incarnation=incarnation,
+            properties_type=properties_type,
+            encode_query=lambda query: self.engines.encoder(model).encode_query(query),  # loads the model where there is a probe
         )
         rows = self._upstream(before, indexed.INPUT_COLUMNS)
-        table = self._table(context, stage, self.uri("weaviate_collections", ref, names.collection, incarnation))
+        table = self._table(context, stage, "weaviate_collections", names.collection, incarnation)
         outcome = reconcile(stage, rows, table, context.limits)
-        self._delete_from_others(context, index, current=names.collection, wanted=rows.rows())
+        self._delete_objects(context, rows.rows().ids, current=names.collection)
         change = self.settle_alias(spec.collection)
         facts = {**_model_facts(model, names), "collection": schema.name, "alias": f"{change.alias} → {change.after or 'nothing yet'}"}
         return replace(outcome, facts=facts)
 
-    def _delete_from_others(self, context: _Context, index: VectorIndex, *, current: str, wanted: RowSet) -> None:
-        """Deletes reach collections of every other generation that this table was ever sent to."""
-        ref, spec = context.ref, context.spec
-        for other in children(open_store(self.settings.storage), "weaviate_collections"):
-            name = collection_name(spec.collection, other)
-            incarnation = index.incarnation(name) if other != current else None
+    # --- deletes ---
+
+    def _pass_on_deletes(self, stage: StageName, context: Context, blocked: AuditError) -> None:
+        """What a blocked stage has published as deleted goes from every later stage too: no run comes there before the block is over.
+        Raises, with why the stage is blocked, what keeps deletes from going on: AuditError where it is the brake."""
+        try:
+            self._delete_later(stage, context)
+        except DeleteBrakeError as error:
+            raise AuditError(f"{blocked} Its deletes have not reached every later stage: {error}") from None
+        except VectorAssetsError as error:
+            raise type(error)(f"{error}; passing on deletes from a stage that is blocked: {blocked}") from None
+
+    def _delete_later(self, stage: StageName, context: Context) -> None:
+        prepared = STAGES[:3]
+        view = self.published(stage if stage in prepared else prepared[-1], context.ref)
+        if view is None:
+            return
+        wanted = view.content()[0].ids
+        for name in prepared[STAGES.index(stage) + 1 :]:
+            table = self.table(name, context.ref, epoch=context.lease.epoch)
+            self._delete_rows(context, table, wanted, braked=True, tidied=name not in values.PRIVATE)
+        if stage in prepared:
+            values.tidy(self, context)
+        self._delete_embeddings(context, wanted)
+        self._delete_objects(context, wanted)
+
+    def _delete_rows(
+        self, context: Context, table: StageTable, wanted: Hashes, *, stage: Deleting = ROWS_ALONE, braked: bool, tidied: bool = True
+    ) -> None:
+        """Delete rows of a table that its own stage does not see to in this run, and leave nothing readable of them after the retention."""
+        if braked:
+            self._check_brake(context, table, wanted)
+        delete_absent(stage, table, wanted, ensure=context.limits.ensure)
+        if tidied and table.newest() is not None:
+            table.tidy(context.limits.retention)
+
+    def _check_brake(self, context: Context, table: StageTable, wanted: Hashes) -> None:
+        published, approval = table.published(), context.run.approval
+        if published is not None:
+            ids = published.observed.ids
+            doomed = len(plan(RowSet(wanted, wanted), RowSet(ids, ids)).deletes)
+            # An approval names what the source was looked at, which a blocked stage does not publish: its count is what limits it here.
+            version = approval.source_version if approval is not None else published.state.source_version
+            context.limits.brake.check("deletes", table.uri, version, doomed, len(ids))
+
+    def _delete_embeddings(self, context: Context, wanted: Hashes, *, current: str | None = None) -> None:
+        """Deletes reach embeddings of every generation; the current one has seen to its own."""
+        for made in children(open_store(self.settings.storage), "embeddings"):
+            if made != current:
+                table = self.table("embeddings", context.ref, made, epoch=context.lease.epoch)
+                self._delete_rows(context, table, wanted, braked=current is None)
+
+    def _delete_objects(self, context: Context, wanted: Hashes, *, current: str | None = None) -> None:
+        """Deletes reach collections of every generation that this table was ever sent to; the current one has seen to its own."""
+        ref, spec, index = context.ref, context.spec, self.engines.index()
+        for made in children(open_store(self.settings.storage), "weaviate_collections"):
+            name = collection_name(spec.collection, made)
+            incarnation = index.incarnation(name) if made != current else None
             schema = index.describe(name) if incarnation else None
             if incarnation and schema:
+                index.delete(name, empty_hashes())  # a visit: nobody writes to collections of other models any more
                 stage = indexed.IndexedStage(
                     ref=ref, spec=spec, index=index, schema=schema, incarnation=incarnation, properties_type=pa.struct([])
                 )
-                table = self._table(context, stage, self.uri("weaviate_collections", ref, other, incarnation))
-                delete_absent(stage, table, wanted.ids, ensure=context.limits.ensure)
+                table = self._table(context, stage, "weaviate_collections", made, incarnation)
+                self._delete_rows(context, table, wanted, stage=stage, braked=current is None)
 
     def settle_alias(self, collection: str) -> AliasMove:
         """Point a collection's alias to the champion's generation, if every table that feeds it is published there."""
@@ -350,20 +419,27 @@ class Pipeline:
         }
         return settle_alias(index, alias=collection, name=name, published=published)
 
+    def serving(self, collection: str) -> tuple[str, str] | None:
+        """Generation and incarnation of the collection that an alias resolves to: folders of its ledgers. None: nothing can be searched."""
+        index = self.engines.index()
+        name = index.resolve(collection)
+        incarnation = index.incarnation(name) if name is not None else None
+        return (name.removeprefix(f"{collection}_"), incarnation) if name is not None and incarnation is not None else None
+
     # --- what is waiting ---
 
     def current(self, stage: StageName, ref: TableRef, model: ModelVersion | None) -> StageTable | None:
         """A stage table as it is under a model, to look at; None where there can be none: no model, or no collection yet."""
         if stage not in ("embeddings", "weaviate_collections"):
-            return StageTable(self.uri(stage, ref), pa.schema([]))
+            return self.table(stage, ref)
         if model is None:
             return None
         spec = self.settings.tables.spec_for(ref)
         names = self.generations(spec, model)
         if stage == "embeddings":
-            return StageTable(self.uri(stage, ref, names.embeddings), pa.schema([]))
+            return self.table(stage, ref, names.embeddings)
         incarnation = self.engines.index().incarnation(collection_name(spec.collection, names.collection))
-        return StageTable(self.uri(stage, ref, names.collection, incarnation), pa.schema([])) if incarnation else None
+        return self.table(stage, ref, names.collection, incarnation) if incarnation else None
 
     def tokens_waiting(self, ref: TableRef) -> int:
         """Tokens that the champion would have to encode for a table, estimated from characters; everything where there is no champion."""
@@ -374,10 +450,10 @@ class Pipeline:
         view = self.published("redacted_text", ref)
         if view is None:
             return Waiting(0, 0)
-        columns = view.content(redacted.CHARACTERS, redacted.TEXT_FINGERPRINT)[2]
+        columns = view.content(redacted_layout.CHARACTERS, redacted_layout.TEXT_FINGERPRINT)[2]
         done = self._embedded_texts(ref)
-        fresh = pa.array([text not in done for text in columns.column(redacted.TEXT_FINGERPRINT).to_pylist()], pa.bool_())
-        characters = columns.column(redacted.CHARACTERS).filter(fresh).to_numpy()
+        fresh = pa.array([text not in done for text in columns.column(redacted_layout.TEXT_FINGERPRINT).to_pylist()], pa.bool_())
+        characters = columns.column(redacted_layout.CHARACTERS).filter(fresh).to_numpy()
         return Waiting(len(characters), round(int(characters.sum()) / CHARACTERS_PER_TOKEN))
 
     def _embedded_texts(self, ref: TableRef) -> set[bytes]:
@@ -386,12 +462,12 @@ class Pipeline:
             return set()
         names = self.generations(self.settings.tables.spec_for(ref), champion)
         view = self.published("embeddings", ref, names.embeddings)
-        return set(view.content(embedded.TEXT_FINGERPRINT)[2].column(0).to_pylist()) if view is not None else set()
+        return set(view.content(embedded_layout.TEXT_FINGERPRINT)[2].column(0).to_pylist()) if view is not None else set()
 
     # --- inside ---
 
-    def _table(self, context: _Context, stage: Stage, uri: str) -> StageTable:
-        return StageTable(uri, stage.own, epoch=context.lease.epoch)
+    def _table(self, context: Context, stage: Stage, name: StageName, *folders: str) -> StageTable:
+        return self.table(name, context.ref, *folders, own=stage.own, epoch=context.lease.epoch)
 
     def _before(self, stage: StageName, ref: TableRef, *folders: str) -> View:
         view = self.published(stage, ref, *folders)
@@ -401,18 +477,6 @@ class Pipeline:
 
     def _upstream(self, view: View, columns: tuple[str, ...], *, needed: str | None = None) -> Upstream:
         return Upstream(view, columns, batch_rows=self.settings.batch_rows, batch_bytes=self.settings.batch_bytes, needed=needed)
-
-    @contextmanager
-    def _refetching(self, ref: TableRef) -> Iterator[None]:
-        """Where values are needed that were purged (a stage table was lost), the private tables start over: they hold no only copy."""
-        try:
-            yield
-        except InputPurgedError as error:
-            for name in STAGES[:2]:
-                StageTable(self.uri(name, ref), pa.schema([])).drop()
-            raise InputPurgedError(
-                f"{ref.key}: source values that were purged are needed again; raw_tables and cleaned_frames start over: sync it once more"
-            ) from error
 
 
 def _observed(table: StageTable) -> RowSet:

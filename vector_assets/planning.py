@@ -30,7 +30,7 @@ from vector_assets.reconcile.run import Brake
 from vector_assets.reconcile.stage_table import StageTable
 from vector_assets.reconcile.sync import wanted_state
 from vector_assets.reconcile.view import View
-from vector_assets.redacted.stage import CHARACTERS
+from vector_assets.redacted.layout import CHARACTERS
 from vector_assets.tables import TableRef, TableSpec
 
 _UNKNOWN = np.uint64(2**64 - 1)  # both lanes: the fingerprint of what is not computed yet, which equals no other

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
+import stat
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +23,7 @@ from vector_assets.tables import Sources, load_sources
 
 PREFIX = "VECTOR_ASSETS_"
 MIN_SECRET_BYTES = 16
+_OTHERS = 0o037  # whoever is neither the owner nor reads by the group, which is how Kubernetes hands out secrets
 
 
 class Settings(BaseSettings):
@@ -32,6 +35,9 @@ class Settings(BaseSettings):
     sources: Path = Field(default=Path("sources.yaml"), description="What to sync.")
     storage: str = Field(default="", description="Root of stage tables free of personal data; a path or an object-store URI.")
     private: str = Field(default="", description="Root of stage tables that still hold unmasked values.")
+    private_credentials_file: Path | None = Field(
+        default=None, description="File of object-store options (`name=value` lines) for the private root alone; unset: the ambient ones."
+    )
     index: str = Field(default="", description="Root of the embedded Lance index.")
     secret: SecretStr | None = Field(default=None, description="Key of pseudonyms and of `hash` policies.")
     secret_file: Path | None = Field(default=None, description="File that holds the secret; `init` makes HOME/secret.")
@@ -74,6 +80,12 @@ class Settings(BaseSettings):
     tables_at_once: int = Field(default=4, ge=1, description="Tables that `sync` overlaps in one process.")
     compute_slots: int = Field(default=1, ge=1, description="Of those, how many compute at one time; the others wait for I/O.")
     redaction_workers: int = Field(default=0, ge=0, description="Presidio processes; 0: one per core.")
+    webhook_url: SecretStr | None = Field(default=None, description="Where notifications are posted; a secret.")
+    webhook_url_file: Path | None = Field(default=None, description="File that holds that address.")
+    webhook_format: Literal["json", "slack", "alertmanager", "pagerduty"] = Field(default="json", description="What is posted there.")
+    webhook_key: SecretStr | None = Field(default=None, description="PagerDuty's routing key; its address is known.")
+    webhook_key_file: Path | None = Field(default=None, description="File that holds that key.")
+    ui_url: str = Field(default="", description="Address of Dagster's webserver, for links in notifications.")
     servers: Path = Field(
         default=Path("~/.cache/vector_assets"), description="Where `make servers` keeps real servers for tests and the live demo."
     )
@@ -111,6 +123,38 @@ class Settings(BaseSettings):
         if len(value) < MIN_SECRET_BYTES:
             raise ConfigurationError(f"the secret in {place} is shorter than {MIN_SECRET_BYTES} bytes: make a longer one")
         return value
+
+    def private_credentials(self) -> dict[str, SecretStr]:
+        """Object-store options for the private root, read anew each time, since they may be rotated; none where no file is named.
+
+        Raises ConfigurationError where the file cannot be read, may be read by everybody, or holds something else.
+        """
+        path = self.private_credentials_file
+        return {} if path is None else _options(path)
+
+
+def _options(path: Path) -> dict[str, SecretStr]:
+    """`name=value` lines; blank ones and those that begin with # are skipped. No message quotes a line."""
+    name = f"{PREFIX}PRIVATE_CREDENTIALS_FILE"
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        said = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise ConfigurationError(
+            f"{name}: {path} cannot be read ({said}); raw_tables, cleaned_frames and redacted_text need it, and no other stage"
+        ) from None
+    if mode & _OTHERS:
+        raise ConfigurationError(f"{name}: {path} is open to others (mode {mode:o}): chmod 600 {path} (in Kubernetes: defaultMode 0440)")
+    options = {}
+    for number, line in enumerate(lines, start=1):
+        key, equals, value = (part.strip() for part in line.partition("="))
+        if not key or key.startswith("#"):
+            continue
+        if not equals or not re.fullmatch(r"[A-Za-z0-9_.]+", key):
+            raise ConfigurationError(f"{name}: line {number} of {path} is not `name=value`, as in aws_access_key_id=…")
+        options[key.lower()] = SecretStr(value)
+    return options
 
 
 def load_settings(environment: Mapping[str, str] | None = None) -> Settings:

@@ -18,9 +18,11 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from vector_assets.checks.catalog import CHECKS
+from vector_assets.checks.expressions import columns_of
 from vector_assets.checks.judge import VERSIONS, WARM_UP, Bounds, Thresholds
 from vector_assets.errors import ConfigurationError
 from vector_assets.fingerprint import version_of
+from vector_assets.redaction import RedactionPolicy
 
 MAX_PATH_PART_BYTES = 100
 
@@ -163,9 +165,15 @@ class PropertySpec(_Model):
     type: PropertyType | None = None
 
 
-class ColumnRules(_Model):
-    """Row-local quality rules of one column; a row that breaks one is rejected with the rule's name, never with the value."""
+ColumnType = Literal["integer", "number", "string", "boolean", "date", "timestamp", "time", "binary", "list", "struct"]
 
+
+class ColumnRules(_Model):
+    """Quality rules of one column; a row that breaks one is rejected with the rule's name, never with the value. Two are not of single
+    rows: a column of another `type` stops the table, and so do values of a `unique` column that occur twice."""
+
+    type: ColumnType | None = None
+    unique: bool = False
     nullable: bool = True
     min: float | None = Field(default=None, allow_inf_nan=False)
     max: float | None = Field(default=None, allow_inf_nan=False)
@@ -212,27 +220,6 @@ class PassageRule(_Model):
     overlap_tokens: int = Field(default=32, ge=0)
 
 
-class RedactionPolicy(_Model):
-    """What counts as personal data, and what replaces it. Every field is part of the stage version of redacted_text."""
-
-    language: str = "en"
-    nlp_model: str = "en_core_web_sm"
-    entities: tuple[str, ...] = (
-        "CREDIT_CARD",
-        "CRYPTO",
-        "EMAIL_ADDRESS",
-        "IBAN_CODE",
-        "IP_ADDRESS",
-        "LOCATION",
-        "MEDICAL_LICENSE",
-        "PERSON",
-        "PHONE_NUMBER",
-        "URL",
-        "US_SSN",
-    )
-    threshold: float = Field(default=0.35, ge=0, le=1)
-
-
 def _policy(value: object) -> object:
     return {"policy": value} if isinstance(value, str) else value
 
@@ -246,13 +233,27 @@ class TableSpec(_Model):
     collection: str = Field(pattern=r"^[A-Z][_0-9A-Za-z]{0,200}$")
     properties: dict[str, Annotated[PropertySpec, BeforeValidator(_policy)]] = Field(default_factory=dict)
     html: tuple[str, ...] = ()
+    known: tuple[str, ...] = ()
     redaction: str = "default"
     quality: dict[str, ColumnRules] = Field(default_factory=dict)
+    rules: dict[str, str] = Field(default_factory=dict)
     on_reject: Literal["keep_last", "drop"] = "keep_last"
     private: Literal["purge", "keep"] = "purge"
     passages: PassageRule = PassageRule()
     checks: dict[str, CheckLimits] = Field(default_factory=dict)
     history: HistorySpec = HistorySpec()
+
+    @field_validator("rules")
+    @classmethod
+    def _expressions(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, expression in value.items():
+            if re.fullmatch(r"\w{1,100}", name) is None:
+                raise ValueError(f"{name!r} is not a name: letters, digits and underscores, at most 100")
+            try:
+                columns_of(expression)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from None
+        return value
 
     @field_validator("checks", mode="before")
     @classmethod
@@ -263,8 +264,10 @@ class TableSpec(_Model):
     @field_validator("checks")
     @classmethod
     def _known(cls, value: dict[str, CheckLimits]) -> dict[str, CheckLimits]:
-        known = [check.name for check in CHECKS if check.accept != "cannot be"]
-        for name in value:
+        known = {check.name: check.measure for check in CHECKS if check.accept != "cannot be"}
+        for name, limits in value.items():
+            if known.get(name) in ("share", "count") and 0 in (limits.warn, limits.block):
+                raise ValueError(f"{name}: none at all reaches 0, too: write the smallest {known[name]} that is to fail, or `off`")
             if name not in known:
                 close = difflib.get_close_matches(name, known, n=1)
                 raise ValueError(
@@ -287,6 +290,9 @@ class TableSpec(_Model):
         without = [column for column in self.key if column not in self.properties]
         if without:
             raise ValueError(f"key column {without[0]!r} needs a policy under properties: keep, hash, redact or drop")
+        shown = [column for column in self.known if column in self.properties and self.properties[column].policy == "keep"]
+        if shown:
+            raise ValueError(f"known names {shown[0]!r}, whose policy is keep: what must not be read cannot be shown")
         if len(self.table.split(".")) != 3:
             raise ValueError(f"{self.table!r} is not catalog.schema.table")
         return self
@@ -303,13 +309,23 @@ class TableSpec(_Model):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Every column the pipeline reads, each once: key, text, properties that are not dropped, quality."""
-        return tuple(dict.fromkeys((*self.key, *self.text_columns, *self.shown, *self.quality)))
+        """Every column the pipeline reads, each once: key, text, properties that are not dropped, known values, quality, rules."""
+        ruled = (column for expression in self.rules.values() for column in columns_of(expression))
+        return tuple(dict.fromkeys((*self.key, *self.text_columns, *self.shown, *self.known, *self.quality, *ruled)))
 
     @property
     def shown(self) -> tuple[str, ...]:
         """Columns that become properties, in any form."""
         return tuple(name for name, spec in self.properties.items() if spec.policy != "drop")
+
+    @property
+    def personal(self) -> tuple[str, ...]:
+        """Columns whose values must not be read in the text or the redacted properties of their row: `known`, and those that are hashed,
+        redacted or dropped. A dropped one is not read for this alone, and one that is in the text is dropped only from the properties."""
+        policies = {column: self.properties[column].policy for column in self.columns if column in self.properties}
+        declared = {column for column, policy in policies.items() if policy in ("hash", "redact")}
+        dropped = {column for column, policy in policies.items() if policy == "drop"} - {*self.text_columns}
+        return tuple(sorted({*declared, *dropped, *self.known}))
 
     @property
     def declared(self) -> str:
@@ -354,6 +370,25 @@ def parse_template(template: str) -> tuple[tuple[str, str | None], ...]:
     return tuple(parts)
 
 
+class ReceiverSpec(_Model):
+    """Somebody who is told what goes wrong. Address and routing key are secrets: `${VAR}`, or a file."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")
+    format: Literal["json", "slack", "alertmanager", "pagerduty"] = "json"
+    url: SecretStr | None = None
+    url_file: Path | None = None
+    key: SecretStr | None = None
+    key_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _reachable(self) -> Self:
+        if self.format != "pagerduty" and self.url is None and self.url_file is None:
+            raise ValueError(f"{self.name}: url or url_file says where to post")
+        if self.format == "pagerduty" and self.key is None and self.key_file is None:
+            raise ValueError(f"{self.name}: key or key_file holds PagerDuty's routing key")
+        return self
+
+
 class Sources(_Model):
     """The whole of sources.yaml."""
 
@@ -361,11 +396,20 @@ class Sources(_Model):
     tables: tuple[TableSpec, ...]
     collections: dict[str, CollectionSpec] = Field(default_factory=dict)
     redaction: dict[str, RedactionPolicy] = Field(default_factory=dict, validate_default=True)
+    notifications: tuple[ReceiverSpec, ...] = Field(default=(), max_length=8)  # each may cost a sensor's tick 5 s
 
     @field_validator("redaction")
     @classmethod
     def _with_default(cls, policies: dict[str, RedactionPolicy]) -> dict[str, RedactionPolicy]:
         return {"default": RedactionPolicy(), **policies}
+
+    @field_validator("notifications")
+    @classmethod
+    def _named_apart(cls, receivers: tuple[ReceiverSpec, ...]) -> tuple[ReceiverSpec, ...]:
+        names = [receiver.name for receiver in receivers]
+        if len(set(names)) != len(names) or "webhook" in names:
+            raise ValueError("every receiver needs a name of its own, and `webhook` is that of VECTOR_ASSETS_WEBHOOK_URL")
+        return receivers
 
     @model_validator(mode="after")
     def _references(self) -> Self:
@@ -420,19 +464,34 @@ _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 def load_sources(path: Path, variables: Mapping[str, str]) -> Sources:
     """Read and validate sources.yaml. `${VAR}` in a value is replaced from `variables`; a relative path counts from the file.
 
+    `redaction:` may name a YAML file of policies, by name; `${VAR}` and relative paths in it work alike.
+
     Raises ConfigurationError, naming the file, the place and the remedy.
     """
+    raw = _expand(_yaml(path, "`vector-assets init` writes a commented one"), variables, path)
+    policies = path
+    if isinstance(raw, dict) and isinstance(raw.get("redaction"), str):
+        policies = path.parent / raw["redaction"]
+        raw |= {"redaction": _expand(_yaml(policies, f"redaction: in {path} names it"), variables, policies)}
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        sources = Sources.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigurationError(_first_problem(error, path, policies)) from None
+    return sources.model_copy(
+        update={
+            "catalogs": {name: _anchored(catalog, path.parent) for name, catalog in sources.catalogs.items()},
+            "redaction": {name: policy.anchored(policies.parent) for name, policy in sources.redaction.items()},
+        }
+    )
+
+
+def _yaml(path: Path, remedy: str) -> object:
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigurationError(f"there is no {path}: `vector-assets init` writes a commented one") from None
+        raise ConfigurationError(f"there is no {path}: {remedy}") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigurationError(f"{path} cannot be read as YAML: {error}") from error
-    try:
-        sources = Sources.model_validate(_expand(raw, variables, path))
-    except ValidationError as error:
-        raise ConfigurationError(f"{path}: {_first_problem(error)}") from None
-    return sources.model_copy(update={"catalogs": {name: _anchored(c, path.parent) for name, c in sources.catalogs.items()}})
 
 
 def _anchored(catalog: Catalog, folder: Path) -> Catalog:
@@ -456,15 +515,17 @@ def _expand(value: object, variables: Mapping[str, str], path: Path) -> object:
     return _VARIABLE.sub(replace, value)
 
 
-def _first_problem(error: ValidationError) -> str:
+def _first_problem(error: ValidationError, path: Path, policies: Path) -> str:
     # A name that does not exist comes first: it is the likely cause of one that is missing.
     problem = min(error.errors(include_url=False, include_input=False), key=lambda problem: problem["type"] != "extra_forbidden")
     loc = [str(part) for part in problem["loc"]]
     if loc[:1] == ["catalogs"]:
         del loc[2:3]  # the engine, which pydantic puts in between
+    if loc[:1] == ["redaction"] and policies != path:
+        path, loc = policies, loc[1:]
     place = ".".join(loc)
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
         message = "no such setting; check the spelling"
     more = error.error_count() - 1
-    return f"{place + ': ' if place else ''}{message}" + (f" (and {more} more)" if more else "")
+    return f"{path}: {place + ': ' if place else ''}{message}" + (f" (and {more} more)" if more else "")

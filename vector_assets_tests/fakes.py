@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,7 +14,8 @@ import pyarrow as pa
 from vector_assets.engines import Engines
 from vector_assets.errors import SourceError
 from vector_assets.fingerprint import Hashes, column_fingerprints, from_arrow, to_arrow
-from vector_assets.indexed.index import CollectionSchema, Hit, Query
+from vector_assets.indexed.index import OBJECT_COLUMNS, STORED, CollectionSchema, Hit, Query
+from vector_assets.indexed.mapping import ARROW_TYPES
 from vector_assets.models.registry import ModelVersion
 from vector_assets.raw.source import SourceVersion
 from vector_assets.settings import Settings
@@ -38,6 +40,9 @@ class MemorySource:
     def version(self, table: TableRef) -> SourceVersion:
         rows = repr([sorted(row.items()) for row in self.data[table]])
         return SourceVersion(hashlib.sha256((rows + str(self.schema)).encode()).hexdigest()[:16], exact=False)
+
+    def versions(self, tables: Sequence[TableRef]) -> dict[TableRef, SourceVersion]:
+        return {table: self.version(table) for table in tables if table in self.data}
 
     @contextmanager
     def open(self, table: TableRef, columns: Sequence[str], key: Sequence[str]) -> Iterator[MemoryRead]:
@@ -112,7 +117,9 @@ class StubEncoder:
 
     def __init__(self, dimension: int = 8, max_tokens: int = 16) -> None:
         self.dimension, self.max_tokens = dimension, max_tokens
+        self.unit_length = True
         self.seen: list[str] = []
+        self.again: list[str] = []  # passages that were encoded exactly
         self.failing: str | None = None
 
     def spans(self, text: str) -> list[tuple[int, int]]:
@@ -123,8 +130,11 @@ class StubEncoder:
             spans.append((at, start))
         return spans
 
-    def encode(self, passages: Sequence[str]) -> np.ndarray:
-        self.seen += passages
+    def encode(self, passages: Sequence[str], *, exact: bool = False) -> np.ndarray:
+        if exact:
+            self.again += passages
+        else:
+            self.seen += passages
         return np.stack([self._vector(text) for text in passages]) if passages else np.empty((0, self.dimension), np.float32)
 
     def encode_query(self, query: str) -> np.ndarray:
@@ -151,7 +161,7 @@ class MemoryIndex:
     def __init__(self) -> None:
         self.made: dict[str, _Collection] = {}
         self.aliases: dict[str, str] = {}
-        self.upserts = 0
+        self.upserts = self.searched = 0
         self.refuse: str | None = None
         self.on_write: Callable[[], None] = lambda: None
         self._incarnations = 0
@@ -181,12 +191,32 @@ class MemoryIndex:
         for object_id in to_arrow(ids).to_pylist():
             self.made[name].objects.pop(object_id, None)
 
-    def stored(self, name: str, source_table: str) -> Iterator[pa.RecordBatch]:
-        objects = [row for row in self.made[name].objects.values() if row["source_table"] == source_table]
-        yield pa.RecordBatch.from_pylist([{k: row[k] for k in ("id", "row_id", "fingerprint")} for row in objects])
+    def stored(
+        self, name: str, source_table: str, columns: Sequence[str] = STORED, *, rows: Hashes | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        made = self.made[name]
+        wanted = None if rows is None else set(to_arrow(rows).to_pylist())
+        objects = [
+            row for row in made.objects.values() if row["source_table"] == source_table and (wanted is None or row["row_id"] in wanted)
+        ]
+        properties = pa.struct([pa.field(prop.name, ARROW_TYPES[prop.type]) for prop in made.schema.properties])
+        kinds = {f.name: f.type for f in OBJECT_COLUMNS}
+        kinds |= {"vector": pa.list_(pa.float16(), made.schema.dimension), "properties": properties}
+        yield pa.record_batch([pa.array([row[name] for row in objects], kinds[name]) for name in columns], names=list(columns))
 
     def search(self, name: str, query: Query) -> list[Hit]:
-        raise NotImplementedError
+        """Nearest by cosine; conditions and texts are for real indexes."""
+        self.searched += 1
+        objects = list(self.made[name].objects.values())
+        if not objects:
+            return []
+        vectors = np.array([row["vector"] for row in objects], dtype=np.float32)
+        scores = vectors @ query.vector / np.maximum(np.linalg.norm(vectors, axis=1), 1e-9)
+        best = sorted(zip(scores.tolist(), objects, strict=True), key=lambda pair: (-pair[0], pair[1]["id"]))[: query.limit]
+        return [
+            Hit(str(uuid.UUID(bytes=row["id"])), row["source_key"], row["source_table"], score, row["text"], row["properties"])  # type: ignore[arg-type]
+            for score, row in best
+        ]
 
     def vectors_of(self, name: str, source_table: str | None, source_key: str) -> None:
         raise NotImplementedError

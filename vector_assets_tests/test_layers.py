@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "vector_assets"
 
 STAGES = {"raw", "cleaned", "redacted", "embedded", "indexed"}
-SHARED = {"checks", "errors", "fingerprint", "settings", "tables"}
+SHARED = {"checks", "errors", "fingerprint", "redaction", "settings", "tables"}
 CORE = SHARED | {"reconcile", "models"}
 # part of vector_assets -> the other parts that it may import; parts not named here (defs, cli, demo, …) may import any.
 MAY_IMPORT = {
@@ -26,16 +26,20 @@ MAY_IMPORT = {
     "errors": set(),
     "fingerprint": set(),
     "checks": {"errors"},
-    "tables": {"checks", "errors", "fingerprint"},
+    "redaction": {"fingerprint"},
+    "tables": {"checks", "errors", "fingerprint", "redaction"},
     "settings": {"errors", "tables"},
     "launcher": {"errors", "settings"},
+    "notify": {"errors", "fingerprint", "settings", "tables"},
     "arenas": set(),
     "engines": CORE | STAGES,
-    "pipeline": CORE | STAGES | {"engines"},
+    "evaluation": CORE | {"redacted"},
+    "pipeline": CORE | STAGES | {"engines", "values", "evaluation"},
+    "values": CORE | STAGES | {"pipeline"},
     "search": CORE | STAGES,
 }
-# Presidio lives in worker processes, which load this module and nothing else of the package does.
-WORKER_ONLY = "vector_assets/redacted/detector.py"
+# Presidio lives in worker processes, which load these modules and nothing else of the package does.
+WORKER_ONLY = tuple(f"vector_assets/redacted/{name}.py" for name in ("custom", "detector", "nlp", "relevance", "recognizers/presidio"))
 MAY_IMPORT_DAGSTER = {"definitions", "defs", "launcher", "cli"}
 # Seconds and hundreds of megabytes each: never while a code location loads or `--help` is printed.
 HEAVY = {
@@ -47,6 +51,7 @@ HEAVY = {
     "pandas",
     "pandera",
     "presidio_analyzer",
+    "py3langid",
     "sentence_transformers",
     "spacy",
     "torch",
@@ -198,7 +203,9 @@ print(json.dumps(sorted(set(heavy) & set(sys.modules))))
 
 def test_everything_but_the_surface_loads_without_dagster_and_without_heavy_libraries() -> None:
     paths = [
-        path.relative_to(ROOT) for path in SOURCES if _part(path) not in MAY_IMPORT_DAGSTER and str(path.relative_to(ROOT)) != WORKER_ONLY
+        path.relative_to(ROOT)
+        for path in SOURCES
+        if _part(path) not in MAY_IMPORT_DAGSTER and str(path.relative_to(ROOT)) not in WORKER_ONLY
     ]
     modules = [".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in paths if path.stem != "__main__"]
     assert _python(LOAD_WITHOUT_DAGSTER, json.dumps(sorted(HEAVY)), json.dumps(modules)) == []

@@ -7,8 +7,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from vector_assets.errors import ConfigurationError, InputPurgedError, PermanentError
+from vector_assets.errors import AuditError, ConfigurationError, IndexUnavailable, InputPurgedError, PermanentError
 from vector_assets.pipeline import STAGES, Run
+from vector_assets.reconcile.run import Approval
 from vector_assets.reconcile.stage_table import StageTable
 from vector_assets.tables import Sources, TableRef
 from vector_assets_tests.scripted import REF, Lake, sources
@@ -174,3 +175,41 @@ def _has_values(lake: Lake, stage: str) -> bool:
 
 def _no_columns() -> pa.Schema:
     return pa.schema([])
+
+
+# --- a stage that a check blocks -------------------------------------------------------------------------------------------------------
+
+
+def test_what_keeps_deletes_of_a_blocked_stage_from_going_on_is_said_with_the_block(tmp_path: Path) -> None:
+    lake = Lake(tmp_path, [dict(row) for row in ROWS], table={"checks": {"rejected_rows": {"block": 0.5}}})
+    lake.sync()
+    del lake.rows[7]
+    lake.rows[:] = [{**row, "body": "too long " * 8} for row in lake.rows]
+
+    def away() -> None:
+        raise IndexUnavailable("the index is away")
+
+    lake.index.on_write = away
+    with pytest.raises(IndexUnavailable, match=r"the index is away; .* blocked: cleaned_frames: .*rejected_rows"):
+        lake.sync()
+    assert len(lake.snapshot()["objects"]) == 20  # type: ignore[arg-type]
+    lake.index.on_write = lambda: None
+    with pytest.raises(AuditError, match="rejected_rows"):
+        lake.sync()
+    assert len(lake.snapshot()["objects"]) == 19  # type: ignore[arg-type]
+
+
+def test_the_brake_holds_deletes_of_a_blocked_stage_too_and_says_how_to_approve_them(tmp_path: Path) -> None:
+    rows = [{"id": key, "body": f"body {key}" * (1 if key < 110 else 9), "status": "open"} for key in range(400)]
+    table: dict[str, object] = {"checks": {"rejected_rows": {"block": 0.8}}}
+    lake = Lake(tmp_path, rows, table=table, delete_share=0.3, delete_rows=100, batch_rows=512, commit_rows=512)
+    lake.sync()
+    del lake.rows[:60]  # 15 % of the rows, and 55 % of those that are good
+    with pytest.raises(AuditError, match=r"290 of 340 .*deletes \(.*redacted_text.* 60 of 110 .*--approve-deletes") as caught:
+        lake.sync(Run("nobody"))
+    assert len(lake.snapshot()["objects"]) == 110  # type: ignore[arg-type]
+    version, count = str(caught.value).rpartition("--approve-deletes ")[2].rsplit(":", 1)
+    with pytest.raises(AuditError) as caught:
+        lake.sync(Run("somebody", approval=Approval(version, int(count))))
+    assert "approve-deletes" not in str(caught.value)
+    assert len(lake.snapshot()["objects"]) == 50  # type: ignore[arg-type]

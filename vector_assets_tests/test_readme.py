@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import typer.main
 
+from vector_assets.checks.catalog import CHECKS, Check
 from vector_assets.cli.app import app
 from vector_assets.settings import PREFIX, Settings
 
@@ -56,6 +57,12 @@ def test_every_setting_is_documented_with_its_default(name: str) -> None:
     assert str(field.description) in row
     if isinstance(field.default, bool | int | float) and field.default:
         assert f"| {field.default} |" in row
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
+def test_every_check_is_documented_with_its_thresholds(check: Check) -> None:
+    warns, blocks = ("never" if bound is None else f"{bound:g}" for bound in (check.warn, check.block))
+    assert f"| `{check.name}` | {check.stage} | {check.what} | {check.measure} | {warns} | {blocks} | {check.accept} |" in README
 
 
 @pytest.mark.parametrize("target", re.findall(r"\]\((?!http)([^)#]+)\)", README))

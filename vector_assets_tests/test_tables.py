@@ -97,6 +97,9 @@ def test_columns_are_read_once_each() -> None:
         ({"quality": {"body": {"min": float("-inf")}}}, "quality.body.min"),
         ({"properties": {"id": "encrypt"}}, "properties.id"),
         ({"tetx": "{body}"}, "tetx"),
+        ({"checks": {"row_cuont": {"warn": 1}}}, "did you mean row_count"),
+        ({"checks": {"row_states": "off"}}, "there is no check 'row_states'"),
+        ({"checks": {"rejected_rows": {"block": 0}}}, "none at all reaches 0, too: write the smallest share that is to fail, or `off`"),
     ],
 )
 def test_what_cannot_be_meant(changes: dict[str, object], message: str) -> None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from vector_assets.checks.catalog import check_named
 from vector_assets.checks.result import CheckResult, Figure
-from vector_assets.checks.statistics import Statistics, deviation, stability_index
+from vector_assets.checks.statistics import Statistics, deviation, most_moved, stability_index
 
 VERSIONS = 20
 WARM_UP = 5
-_ROWS = 100  # below, distributions are mostly chance
+ROWS = 200  # below, distributions are mostly chance: two samples of one over 98 bins are up to 0.47 apart at 100 rows, 0.18 at 150
+_SHOWN = 10  # numbers of a check that are shown, the most unlike first
+_FEWER = f"fewer than {ROWS} rows are not judged by shares"
 _FEW = 10.0  # a count that moves by less is no news, however small the table
 
 
@@ -38,6 +40,18 @@ class Thresholds:
         return self.overrides.get(check, Bounds(known.warn, known.block))
 
 
+class _Found(NamedTuple):
+    """How far one number or histogram is from its history, in words and figures too."""
+
+    score: float
+    said: str
+    figures: Mapping[str, Figure]
+
+
+def _bin(_: str, at: int) -> str:
+    return f"bin {at}"
+
+
 @dataclass(frozen=True)
 class Judge:
     """Judges one version of one table. `history`: statistics of published versions, the oldest first."""
@@ -49,6 +63,11 @@ class Judge:
     def warming_up(self) -> bool:
         """Whether there is too little history to compare with."""
         return len(self.history) < self.thresholds.warm_up
+
+    def median(self, name: str) -> float:
+        """The median of a number over history; 0 where there is none, however short it is."""
+        before = self._before(name)
+        return statistics.median(before) if before else 0.0
 
     def limit(self, check: str, value: float, said: str, figures: Mapping[str, Figure] | None = None) -> CheckResult:
         """A check of one figure against its thresholds; reaching one fails. `said` is what was found, without the limit."""
@@ -62,37 +81,55 @@ class Judge:
             said=f"{said} ({limits or 'no limit'})",
             blocks=blocked,
             figures={"value": value, **(figures or {})},
-            history=self._past({check: value}),
+            history=self.past({check: value}),
         )
 
-    def deviation(self, check: str, numbers: Mapping[str, float], *, relative: bool = False) -> CheckResult:
-        """The number that is furthest from its history, in robust standard deviations; `relative`: the floor is a share of the median."""
+    def deviation(self, check: str, numbers: Mapping[str, float], *, relative: bool = False, rows: int | None = None) -> CheckResult:
+        """The number that is furthest from its history, in robust standard deviations; `relative`: the floor is a share of the median.
+        `rows`: of how many the numbers are shares; of too few they are chance."""
+        if rows is not None and rows < ROWS:
+            return self._unjudged(check, numbers, _FEWER)
         floor = check_named(check).floor
-        scores: dict[str, float] = {}
+        found: dict[str, _Found] = {}
         for name, now in numbers.items():
             before = self._before(name)
             if len(before) >= self.thresholds.warm_up:
-                least = max(floor * abs(statistics.median(before)), _FEW) if relative else floor
-                scores[name] = deviation(now, before, floor=least)
-        return self._worst(check, scores, {name: _shown(now) for name, now in numbers.items()}, numbers, "robust standard deviations off")
+                middle = statistics.median(before)
+                score = deviation(now, before, floor=max(floor * abs(middle), _FEW) if relative else floor)
+                said = f"{_shown(now)}, where the median of {len(before)} versions is {_shown(middle)}"
+                found[name] = _Found(score, f"{said}: {score:.2f} robust standard deviations off", {"now": now, "median": middle})
+        return self._worst(check, found, numbers)
 
-    def shift(self, check: str, histograms: Mapping[str, Sequence[int]]) -> CheckResult:
-        """The histogram that differs most from its history, by the population stability index."""
-        scores: dict[str, float] = {}
+    def shift(self, check: str, histograms: Mapping[str, Sequence[int]], *, named: Callable[[str, int], str] = _bin) -> CheckResult:
+        """The histogram that differs most from its history, by the population stability index. `named`: what a bin of a histogram is, in
+        words; never a value."""
+        found: dict[str, _Found] = {}
         for name, now in histograms.items():
-            before = [past.histograms[name] for past in self.history if name in past.histograms]
-            if len(before) >= self.thresholds.warm_up and sum(now) >= _ROWS:
-                scores[name] = stability_index(now, before)
-        return self._worst(check, scores, {}, {}, "population stability index")
+            earlier = [past.histograms[name] for past in self.history if name in past.histograms]
+            before = [counts for counts in earlier if len(counts) == len(now) and any(counts)]  # other bins: made by other rules
+            if len(before) >= self.thresholds.warm_up and sum(now) >= ROWS:
+                score, moved = stability_index(now, before), most_moved(now, before)
+                what = named(name, moved.bin)
+                said = f"{what}: {moved.now:.1%} of {sum(now):,} rows, where the median of {len(before)} versions is {moved.before:.1%}"
+                figures: dict[str, Figure] = {"most_moved": what, "now": round(moved.now, 4), "median": round(moved.before, 4)}
+                found[name] = _Found(score, f"{said}; population stability index {score:.2f}", figures)
+        if not found and not self.warming_up and histograms and all(sum(now) < ROWS for now in histograms.values()):
+            return self._unjudged(check, {}, _FEWER)
+        return self._worst(check, found, {})
 
-    def _worst(
-        self, check: str, scores: Mapping[str, float], figures: Mapping[str, Figure], numbers: Mapping[str, float], unit: str
-    ) -> CheckResult:
-        if not scores:
-            return CheckResult(check, passed=True, said=self._begins(), figures=figures, history=self._past(numbers))
-        name = max(scores, key=lambda each: (scores[each], each))
-        result = self.limit(check, round(scores[name], 4), f"{name}: {scores[name]:.2f} {unit}", {**figures, "most_unlike": name})
-        return CheckResult(result.name, result.passed, result.said, result.blocks, result.figures, self._past(numbers))
+    def _worst(self, check: str, found: Mapping[str, _Found], numbers: Mapping[str, float]) -> CheckResult:
+        if not found:
+            return self._unjudged(check, numbers, self._begins())
+        ranked = sorted(found, key=lambda each: (-found[each].score, each))
+        name, shown = ranked[0], {each: numbers[each] for each in ranked[:_SHOWN] if each in numbers}
+        worst = found[name]
+        result = self.limit(check, round(worst.score, 4), f"{name}: {worst.said}", {"most_unlike": name, **worst.figures})
+        return replace(result, history=self.past(shown))
+
+    def _unjudged(self, check: str, numbers: Mapping[str, float], why: str) -> CheckResult:
+        shown = {name: numbers[name] for name in [*numbers][:_SHOWN]}
+        figures: dict[str, Figure] = {name: _shown(now) for name, now in shown.items()}
+        return CheckResult(check, passed=True, said=why, figures=figures, history=self.past(shown))
 
     def _begins(self) -> str:
         seen, wanted = len(self.history), self.thresholds.warm_up
@@ -101,7 +138,8 @@ class Judge:
     def _before(self, name: str) -> list[float]:
         return [past.numbers[name] for past in self.history if name in past.numbers]
 
-    def _past(self, numbers: Mapping[str, float]) -> dict[str, tuple[float, ...]]:
+    def past(self, numbers: Mapping[str, float]) -> dict[str, tuple[float, ...]]:
+        """Numbers over history, the oldest first, and as they are now; those that have no history are left out."""
         return {name: (*self._before(name), now) for name, now in numbers.items() if self._before(name)}
 
 

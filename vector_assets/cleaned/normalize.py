@@ -64,13 +64,24 @@ def normalize_column(column: pa.Array, *, html: bool = False) -> pa.Array:
     """
     if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
         return normalize_column(column.cast(pa.large_string()), html=html).cast(column.type)
-    column = _as_utf8(column)
+    column = as_utf8(column)
     suspect = pc.match_substring_regex(column, _SUSPECT_HTML if html else _SUSPECT)
     rows = pc.indices_nonzero(pc.fill_null(suspect, False))
     if len(rows) == 0:
         return column
     cleaned = [normalize_text(text, html=html) for text in column.take(rows).to_pylist()]
     return pc.replace_with_mask(column, pc.fill_null(suspect, False), pa.array(cleaned, column.type))
+
+
+def as_utf8(column: pa.Array) -> pa.Array:
+    """The column, with bytes that Arrow cannot read as UTF-8 replaced (some writers let lone surrogates through)."""
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid:
+        binary = column.view(pa.large_binary() if pa.types.is_large_string(column.type) else pa.binary())
+        texts = [None if raw is None else _decode(raw) for raw in binary.to_pylist()]
+        return pa.array(texts, column.type)
+    return column
 
 
 def normalize_text(text: str, *, html: bool = False) -> str:
@@ -109,17 +120,6 @@ def _without_surrogates(text: str) -> str:
         return text
     # Halves that stand together are one character; the others are nothing.
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-
-
-def _as_utf8(column: pa.Array) -> pa.Array:
-    """The column, with bytes that Arrow cannot read as UTF-8 replaced (some writers let lone surrogates through)."""
-    try:
-        column.validate(full=True)
-    except pa.ArrowInvalid:
-        binary = column.view(pa.large_binary() if pa.types.is_large_string(column.type) else pa.binary())
-        texts = [None if raw is None else _decode(raw) for raw in binary.to_pylist()]
-        return pa.array(texts, column.type)
-    return column
 
 
 def _decode(raw: bytes) -> str:

@@ -1,8 +1,9 @@
 """Row-local quality rules of one table, on pandera: one reason per row that breaks a rule. Reasons hold rules and limits, never values.
 
 What fits which column: `min`, `max` numbers; `min_length`, `max_length` (characters) and `regex` strings; `isin` numbers, strings and
-booleans; `nullable` everything. A regex must match the whole value, in Python's dialect. NULL is the business of `nullable` alone: other
-rules let it pass. NaN counts as NULL. Decimals are compared as 64-bit floats, since limits are floats.
+booleans; `nullable` and `unique` everything. `type` is of the column: one of another family is refused. A regex must match the whole
+value, in Python's dialect. NULL is the business of `nullable` alone: other rules let it pass. NaN counts as NULL. Decimals are compared
+as 64-bit floats, since limits are floats. Cross-column rules are expressions (expressions.py).
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vector_assets.cleaned.expressions import RowExpressions
 from vector_assets.errors import ConfigurationError
-from vector_assets.tables import ColumnRules
+from vector_assets.tables import ColumnRules, ColumnType
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,6 +27,20 @@ if TYPE_CHECKING:
 
 _Kind = Literal["integer", "number", "string", "boolean", "other"]
 _NULL = "is NULL"
+_BROKEN, _FAILED = "does not hold", "cannot be evaluated on this row"
+_FRAME, _COLUMN = "DataFrameSchema", "Column"  # pandera's words for where a check belongs
+_FAMILIES: dict[ColumnType, Callable[[pa.DataType], bool]] = {
+    "integer": pa.types.is_integer,
+    "number": lambda kind: pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind),
+    "string": lambda kind: pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind),
+    "boolean": pa.types.is_boolean,
+    "date": pa.types.is_date,
+    "timestamp": pa.types.is_timestamp,
+    "time": pa.types.is_time,
+    "binary": lambda kind: pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind),
+    "list": lambda kind: pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind),
+    "struct": pa.types.is_struct,
+}
 
 
 class _Rule(NamedTuple):
@@ -37,21 +53,23 @@ class _Rule(NamedTuple):
 class RowRules:
     """The rules of one table, ready to check any number of batches of its rows."""
 
-    def __init__(self, rules: Mapping[str, ColumnRules], schema: pa.Schema) -> None:
+    def __init__(self, rules: Mapping[str, ColumnRules], schema: pa.Schema, expressions: Mapping[str, str] | None = None) -> None:
         """Raises ConfigurationError for a column that is not there, or a rule that does not fit its type, naming both."""
+        self._expressions = RowExpressions(expressions or {}, schema)
         self._columns = tuple(rules)
         self._rules: dict[str, tuple[bool, tuple[_Rule, ...]]] = {}
         self._kinds: dict[str, _Kind] = {}
         for name, column_rules in rules.items():
             if schema.get_field_index(name) < 0:
                 raise ConfigurationError(f"quality: there is no column {name!r}, or two of them (there are: {', '.join(schema.names)})")
+            _is_of(name, schema.field(name).type, column_rules.type)
             kind = _kind(schema.field(name).type)
             self._kinds[name] = kind
             self._rules[name] = (column_rules.nullable, tuple(_fitting(name, schema.field(name).type, kind, column_rules)))
 
     def check(self, values: pa.StructArray) -> pa.StringArray:
         """One reason per row, NULL where every rule holds; several are joined by "; " in the order of the rules."""
-        if not self._columns or len(values) == 0:
+        if not (self._columns or self._expressions.names) or len(values) == 0:
             return pa.nulls(len(values), pa.string())
         reasons: dict[int, str] = {}
         for row, reason in self._failures(values):
@@ -71,10 +89,16 @@ class RowRules:
                 cases = error.failure_cases  # its column `failure_case` holds raw values: only index, column and check leave this function
             else:
                 return
-        broken = {key: rows["index"].astype(int).tolist() for key, rows in cases.groupby(["column", "check"], dropna=False)}
+        # A rule of the whole row has a case for each column of the frame.
+        cases.loc[cases["schema_context"] == _FRAME, "column"] = None
+        grouped = cases.groupby(["schema_context", "column", "check"], dropna=False)
+        broken = {_key(*key): rows["index"].astype(int).unique().tolist() for key, rows in grouped}
         for place, name in enumerate(self._columns):
             for check, reason in (("not_nullable", _NULL), *((rule.reason, rule.reason) for rule in self._rules[name][1])):
-                yield from ((row, f"{name}: {reason}") for row in broken.pop((_alias(place), check), ()))
+                yield from ((row, f"{name}: {reason}") for row in broken.pop((_COLUMN, _alias(place), check), ()))
+        for name in self._expressions.names:
+            for reason in (f"{name}: {_BROKEN}", f"{name}: {_FAILED}"):
+                yield from ((row, reason) for row in broken.pop((_FRAME, None, reason), ()))
         if broken:
             raise AssertionError(f"pandera failed checks that were not asked for: {sorted(broken)}")
 
@@ -88,7 +112,8 @@ class RowRules:
                     nullable=nullable, checks=[pandera.Check(rule.holds, error=rule.reason, ignore_na=True) for rule in rules]
                 )
                 for place, (nullable, rules) in enumerate(self._rules.values())
-            }
+            },
+            checks=[check for place, name in enumerate(self._expressions.names) for check in _row_checks(_outcome(place), name)],
         )
 
     def _frame(self, values: pa.StructArray) -> pd.DataFrame:
@@ -97,6 +122,7 @@ class RowRules:
 
         columns = dict(zip((field.name for field in values.type), values.flatten(), strict=True))
         frame = {_alias(place): _comparable(columns[name], self._kinds[name]) for place, name in enumerate(self._columns)}
+        frame |= {_outcome(place): outcome for place, outcome in enumerate(self._expressions.outcomes(columns))}
         mapper = {
             pa.float64(): pd.Float64Dtype(),
             pa.bool_(): pd.BooleanDtype(),
@@ -112,14 +138,32 @@ def _alias(place: int) -> str:
     return f"c{place}"
 
 
+def _outcome(place: int) -> str:
+    return f"r{place}"
+
+
+def _key(context: str, column: str | float | None, check: str) -> tuple[str, str | None, str]:
+    return context, column if isinstance(column, str) else None, check  # what has no column has NaN
+
+
+def _row_checks(outcome: str, name: str) -> tuple[pandera.Check, pandera.Check]:
+    """Cross-column rules as pandera knows them: checks of the frame. Their outcomes stand in a column of it (RowExpressions.outcomes)."""
+    import pandera.pandas as pandera
+
+    return (
+        pandera.Check(lambda frame: frame[outcome].fillna(1) == 1, error=f"{name}: {_BROKEN}", ignore_na=False),
+        pandera.Check(lambda frame: frame[outcome].notna(), error=f"{name}: {_FAILED}", ignore_na=False),
+    )
+
+
+def _is_of(name: str, kind: pa.DataType, wanted: ColumnType | None) -> None:
+    if wanted is not None and not _FAMILIES[wanted](kind):
+        raise ConfigurationError(f"quality: column {name!r} should be of type {wanted}, and the source has {kind}")
+
+
 def _kind(kind: pa.DataType) -> _Kind:
-    if pa.types.is_integer(kind):
-        return "integer"
-    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        return "number"
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
-        return "string"
-    return "boolean" if pa.types.is_boolean(kind) else "other"
+    kinds: tuple[Literal["integer", "number", "string", "boolean"], ...] = ("integer", "number", "string", "boolean")
+    return next((each for each in kinds if _FAMILIES[each](kind)), "other")
 
 
 def _comparable(column: pa.Array, kind: _Kind) -> pa.Array:

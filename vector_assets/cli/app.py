@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 from typer.core import TyperGroup
+from typer.exceptions import TyperException
 
-from vector_assets.cli import doctor, init, models, plan, quarantine, search, sync
+from vector_assets.cli import doctor, init, models, parity, plan, quarantine, redaction, search, sync
 from vector_assets.cli.console import complain, note, quiet_libraries
-from vector_assets.errors import VectorAssetsError
+from vector_assets.errors import UnexpectedError, VectorAssetsError
 
 _FAILED, _INTERRUPTED = 1, 130
 
@@ -25,6 +26,15 @@ class _Commands(TyperGroup):
             if ctx.params.get("debug"):
                 traceback.print_exception(error)
             complain(str(error))
+            raise typer.Exit(_FAILED) from None
+        except (TyperException, typer.Exit, typer.Abort, BrokenPipeError):
+            raise
+        except Exception as error:
+            if ctx.params.get("debug"):
+                raise
+            unexpected = UnexpectedError(error)
+            note(unexpected.traceback)
+            complain(f"{unexpected} (--debug shows it)")
             raise typer.Exit(_FAILED) from None
         except KeyboardInterrupt:
             note("stopped; what was committed stays, and the next sync goes on from there")
@@ -49,8 +59,10 @@ def _root(*, debug: Annotated[bool, typer.Option("--debug", help="Show traceback
 app.command()(init.init)
 app.command()(sync.sync)
 app.command()(plan.plan)
+app.command()(parity.parity)
 app.command()(search.search)
 app.command()(search.resolve)
 app.add_typer(models.app, name="models")
 app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(redaction.app, name="redaction")
 app.command()(doctor.doctor)

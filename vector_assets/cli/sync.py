@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from vector_assets.cli import results
 from vector_assets.cli.console import complain, note, print_json, stderr, stdout
 from vector_assets.cli.results import TableResult
 from vector_assets.cli.session import opened
-from vector_assets.errors import ConfigurationError, VectorAssetsError
+from vector_assets.errors import ConfigurationError, UnexpectedError, VectorAssetsError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -106,14 +105,18 @@ class _TableSync:
         self.display.begin(ref.key)
         try:
             self._run(ref, result)
+        except UnexpectedError as error:
+            note(error.traceback)
+            result.error = str(error)
         except VectorAssetsError as error:
             result.error = str(error)
         except KeyboardInterrupt:
             result.error, result.stopped = _STOPPED, True
             raise
         except Exception as error:  # noqa: BLE001 - the other tables go on; this is a bug, and its traceback is shown
-            traceback.print_exception(error)
-            result.error = f"unexpected {type(error).__name__}: a bug, please report the traceback"
+            unexpected = UnexpectedError(error)
+            note(unexpected.traceback)
+            result.error = str(unexpected)
         finally:
             self.display.end(ref.key, result)
 

@@ -24,6 +24,7 @@ def check_specs(stage: str) -> list[dg.AssetCheckSpec]:
                 check.name,
                 asset=dg.AssetKey(stage),
                 description=description(check),
+                blocking=check.block is not None,  # ours keep the version unpublished themselves, and fail the step; this tells the UI
                 partitions_def=TABLES,
                 metadata={"measure": check.measure, "warns_from": _bound(check.warn), "blocks_from": _bound(check.block)},
             )
@@ -50,6 +51,20 @@ def as_dagster(stage: str, result: CheckResult) -> dg.AssetCheckResult:
         severity=dg.AssetCheckSeverity.ERROR if result.stops else dg.AssetCheckSeverity.WARN,
         description=result.said,
         metadata=figures,
+    )
+
+
+def as_evaluation(stage: str, result: CheckResult, partition: str) -> dg.AssetCheckEvaluation:
+    """The same outside of the asset's own step."""
+    shown = as_dagster(stage, result)
+    return dg.AssetCheckEvaluation(
+        asset_key=dg.AssetKey(stage),
+        check_name=result.name,
+        passed=shown.passed,
+        severity=shown.severity,
+        description=shown.description,
+        metadata=shown.metadata,
+        partition=partition,
     )
 
 

@@ -22,8 +22,8 @@ _TYPE_CHARACTERS = 200  # a struct type spells out every field: the fields have 
 Metadata = dict[str, dg.MetadataValue]
 
 
-def outcome_metadata(outcome: Outcome, schema: pa.Schema) -> Metadata:
-    """Metadata of a materialization. `schema` is the stage table's."""
+def outcome_metadata(outcome: Outcome) -> Metadata:
+    """Metadata of a materialization."""
     state, seconds = outcome.state, round(outcome.seconds, 3)
     rates = {"planned": outcome.planned, **outcome.counts} if outcome.planned >= _RATED_ROWS and seconds else {}
     counts = dict.fromkeys(_SHOWN_AT_ZERO.get(outcome.stage, ()), 0) | dict(outcome.counts)
@@ -46,7 +46,7 @@ def outcome_metadata(outcome: Outcome, schema: pa.Schema) -> Metadata:
     return {
         **{label: _number(number) for label, number in numbers.items()},
         **{label: dg.MetadataValue.text(name) for label, name in names.items()},
-        "dagster/column_schema": dg.MetadataValue.table_schema(column_schema(schema)),
+        "dagster/column_schema": dg.MetadataValue.table_schema(column_schema(outcome.schema)),
     }
 
 

@@ -36,8 +36,8 @@ def sync_table(
 ) -> None:
     """Materialize the five assets of one table, in the caller's thread. `progress` and `finished` may raise to stop it.
 
-    What may pass is tried again, twice, from the stage that it stopped. Raises the VectorAssetsError of the stage that failed, what the
-    callbacks raise, and bugs as they are; the run is recorded as failed then.
+    What may pass is tried again, twice, from the stage that it stopped. Raises the VectorAssetsError of the stage that failed
+    (UnexpectedError for a bug) and interrupts that the callbacks raise; the run is recorded as failed then.
     """
     done: list[StageName] = []
 

@@ -7,14 +7,18 @@ approval by the same rule.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from vector_assets.checks.catalog import CHECKS
 from vector_assets.checks.result import Acceptance
 from vector_assets.errors import ConfigurationError
+from vector_assets.quarantine import ALL, parse_selection
 from vector_assets.reconcile.run import Approval
 
 APPROVE_DELETES = "vector_assets/approve_deletes"
 ACCEPT = "vector_assets/accept"
+REPLAY = "vector_assets/replay"
+REPLAY_JOB = "replay_quarantine"
 MODEL_VERSION = "vector_assets/model_version"
 MODEL_DIGEST = "vector_assets/model_digest"
 GENERATION = "vector_assets/generation"
@@ -53,10 +57,29 @@ def acceptance(tags: Mapping[str, str]) -> Acceptance | None:
 def parse_acceptance(text: str) -> Acceptance:
     """`CHECK[, CHECK…] by WHO: WHY`. Raises ConfigurationError for anything else, and for checks that are not or cannot be accepted."""
     accepted = Acceptance.parse(text)
-    known = {check.name for check in CHECKS if check.accept != "cannot be"}
+    known = {check.name for check in CHECKS if "--accept" in check.accept}
     if unknown := sorted(accepted.checks - known):
         raise ConfigurationError(f"{', '.join(unknown)} cannot be accepted: no such check (there are: {', '.join(sorted(known))})")
     return accepted
+
+
+class Replay(NamedTuple):
+    """Rejected rows that a run tries again: these row ids, or all of them (None)."""
+
+    rows: frozenset[str] | None
+
+
+def replay(tags: Mapping[str, str], job: str) -> Replay | None:
+    """Which rejected rows a run is to try again. Raises ConfigurationError for a tag that cannot be read."""
+    # Dagster leaves the tags of a job out where its partitions are launched as a backfill: there its name says it.
+    text = tags.get(REPLAY, ALL if job == REPLAY_JOB else None)
+    return None if text is None else Replay(parse_selection(text))
+
+
+def partition_of(tags: Mapping[str, str]) -> str:
+    """The partition key of a run's only table; "" where it has none, or several. A backfill says it as a range of one."""
+    first, last = (tags.get(f"dagster/asset_partition_range_{end}", "") for end in ("start", "end"))
+    return tags.get("dagster/partition", first if first == last else "")
 
 
 def is_attended(tags: Mapping[str, str]) -> bool:

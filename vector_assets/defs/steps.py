@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 import dagster as dg
-import pyarrow as pa
 
 from vector_assets.checks.result import CheckResult
 from vector_assets.defs.asset_checks import as_dagster
@@ -14,14 +13,18 @@ from vector_assets.defs.failures import as_verdicts
 from vector_assets.defs.metadata import outcome_metadata, summary
 from vector_assets.defs.pin import pinned_model
 from vector_assets.defs.resources import Platform
-from vector_assets.defs.run_tags import acceptance, approval, is_attended
+from vector_assets.defs.run_tags import acceptance, approval, is_attended, replay
 from vector_assets.defs.turn import DAGSTER
 from vector_assets.pipeline import Run, StageName
-from vector_assets.reconcile.run import Outcome, Progress
-from vector_assets.reconcile.stage_table import StageTable
+from vector_assets.quarantine import requeue
+from vector_assets.reconcile.run import Progress
 from vector_assets.tables import TableRef
 
 LOG_SECONDS = 10.0
+_CHECKS_ALONE = (
+    "checks are made inside their stage, of a version that is about to be published, and cannot be executed on their own: "
+    "materialize this asset for the table instead; where nothing changed, its last results stand"
+)
 _NEEDS_MODEL: tuple[StageName, ...] = ("embeddings", "weaviate_collections")
 
 
@@ -29,7 +32,9 @@ def sync_stage(
     context: dg.AssetExecutionContext, platform: Platform, stage: StageName
 ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
     """Sync a stage of the run's table: its checks, then its materialization, which is left out where a check blocks. Raises StageFailure,
-    RetryRequested, and bugs as they are."""
+    RetryRequested."""
+    if not context.selected_asset_keys:
+        raise dg.Failure(_CHECKS_ALONE, allow_retries=False)
     results: list[CheckResult] = []
     try:
         materialized = _sync(context, platform, stage, results)
@@ -63,18 +68,16 @@ def _sync(
             progress=progress,
             checked=checked,
         )
+        again = replay(tags, context.run.job_name)
         model = pinned_model(context, platform.pipeline, ref, required=stage in _NEEDS_MODEL)
         with DAGSTER.outside():
+            if again is not None:
+                requeue(platform.pipeline, stage, ref, run, model=model, rows=again.rows)
             outcome = platform.pipeline.sync(stage, ref, run, model)
-            metadata = outcome_metadata(outcome, _schema(outcome))
+            metadata = outcome_metadata(outcome)
             platform.finished(outcome)
     context.log.info(summary(outcome))
     return dg.MaterializeResult(asset_key=stage, metadata=metadata, data_version=dg.DataVersion(outcome.state.data_version))
-
-
-def _schema(outcome: Outcome) -> pa.Schema:
-    view = StageTable(outcome.uri, pa.schema([])).published()
-    return view.schema if view is not None else pa.schema([])
 
 
 class _ProgressLog:

@@ -48,11 +48,16 @@ class Encoder(Protocol):
     def max_tokens(self) -> int:
         """Tokens of a passage at most, special tokens not counted."""
 
+    @property
+    def unit_length(self) -> bool:
+        """Whether the model makes vectors of norm 1."""
+
     def spans(self, text: str) -> list[tuple[int, int]]:
         """(start, end) character offsets of the text's tokens, in order, special tokens left out."""
 
-    def encode(self, passages: Sequence[str]) -> npt.NDArray[np.float32]:
-        """Vectors of shape (n, dimension), float32, in the order of the passages. A row that could not be encoded is NaN."""
+    def encode(self, passages: Sequence[str], *, exact: bool = False) -> npt.NDArray[np.float32]:
+        """Vectors of shape (n, dimension), float32, in the order of the passages. `exact`: each alone, in full precision, for passages
+        whose vectors were not as they must be."""
 
     def encode_query(self, query: str) -> npt.NDArray[np.float32]:
         """The vector of a query, shape (dimension,), with the model's query prompt."""
@@ -63,6 +68,7 @@ class _Loaded(NamedTuple):
     tokenizer: Tokenizer  # our own copy, never truncating: the model's is reconfigured by its calls
     dimension: int
     max_tokens: int
+    unit_length: bool
     prompts: dict[_Task, str | None]
     cuda: bool
 
@@ -75,7 +81,7 @@ class SentenceTransformerEncoder:
 
     On a CPU every core computes its own batches on one thread each, which took half the CPU time of `SentenceTransformer.encode` and does
     not stall when another process wants a core; as a side effect torch runs single-threaded in this process from then on. On CUDA the model
-    runs under float16 autocast, in float32 for a passage whose vector was not finite.
+    runs under float16 autocast, in float32 where it is to be exact.
 
     Thread-safe. Pickles without the loaded model.
     """
@@ -112,43 +118,48 @@ class SentenceTransformerEncoder:
         """Tokens of a passage at most, special tokens and the model's document prompt not counted. Loads the model."""
         return self._loaded.max_tokens
 
+    @property
+    def unit_length(self) -> bool:
+        """Whether the model normalises its vectors, as its last module says. Loads the model."""
+        return self._loaded.unit_length
+
     def spans(self, text: str) -> list[tuple[int, int]]:
         """(start, end) character offsets of the text's tokens, in order, special tokens left out. Loads the model."""
         offsets: list[tuple[int, int]] = self._loaded.tokenizer.encode(_well_formed(text), add_special_tokens=False).offsets
         return offsets
 
-    def encode(self, passages: Sequence[str]) -> Vectors:
+    def encode(self, passages: Sequence[str], *, exact: bool = False) -> Vectors:
         """Vectors of shape (n, dimension), float32, in the order of the passages; equal passages are computed once.
 
-        Passages longer than the model's limit are truncated. A row that could not be encoded is NaN. Loads the model.
+        Passages longer than the model's limit are truncated. `exact`: each is a batch of its own, in float32 on a GPU too. What comes out
+        is not looked at: that is the caller's. Loads the model.
         """
         texts = [_well_formed(passage) for passage in passages]
         distinct = {text: row for row, text in enumerate(dict.fromkeys(texts))}
-        vectors = self._encode(list(distinct), "document")
+        vectors = self._encode(list(distinct), "document", exact=exact)
         return vectors[[distinct[text] for text in texts]]
 
     def encode_query(self, query: str) -> Vectors:
         """The vector of a query, shape (dimension,), float32, with the query prompt. Loads the model."""
-        vector: Vectors = self._encode([_well_formed(query)], "query")[0]
-        return vector
+        text = _well_formed(query)
+        vector: Vectors = self._encode([text], "query")[0]
+        return vector if np.isfinite(vector).all() else self._encode([text], "query", exact=True)[0]
 
     # --- batches -----------------------------------------------------------------------------------------------------------------------
 
-    def _encode(self, texts: list[str], task: _Task) -> Vectors:
+    def _encode(self, texts: list[str], task: _Task, *, exact: bool = False) -> Vectors:
         loaded = self._loaded
         vectors = np.empty((len(texts), loaded.dimension), dtype=np.float32)
         lengths = [len(encoding.ids) for encoding in loaded.tokenizer.encode_batch_fast(texts)]
         workers = 1 if loaded.cuda else _cores()
+        batches = token_batches(lengths, budget=1 if exact else self._budget(sum(lengths), workers))
         with ThreadPoolExecutor(workers, "encode", initializer=None if loaded.cuda else _compute_alone) as pool:
             pending = [
-                (batch, pool.submit(self._forward, self._features([texts[index] for index in batch], task), task))
-                for batch in token_batches(lengths, budget=self._budget(sum(lengths), workers))
+                (batch, pool.submit(self._forward, self._features([texts[index] for index in batch], task), task, exact=exact))
+                for batch in batches
             ]
             for batch, result in pending:
                 vectors[batch] = result.result()
-            for row in np.flatnonzero(~np.isfinite(vectors).all(axis=1)):
-                again = pool.submit(self._forward, self._features([texts[row]], task), task, exact=True).result()
-                vectors[row] = again if np.isfinite(again).all() else np.nan
         return vectors
 
     def _budget(self, tokens: int, workers: int) -> int:
@@ -205,7 +216,7 @@ class SentenceTransformerEncoder:
         limit = model.max_seq_length
         if limit is None or limit > 1_000_000:  # what tokenizers say for "none"
             model.max_seq_length = limit = UNLIMITED_MODEL_TOKENS
-        return _Loaded(model, tokenizer, model.get_embedding_dimension(), limit - taken, prompts, cuda=device == "cuda")
+        return _Loaded(model, tokenizer, model.get_embedding_dimension(), limit - taken, _normalizes(model), prompts, cuda=device == "cuda")
 
 
 def _read_model(path: Path, device: str) -> SentenceTransformer:
@@ -218,6 +229,12 @@ def _read_model(path: Path, device: str) -> SentenceTransformer:
             str(path), device=device, local_files_only=True, trust_remote_code=False, model_kwargs={"use_safetensors": True}
         )
     return model.float().eval()
+
+
+def _normalizes(model: SentenceTransformer) -> bool:
+    from sentence_transformers.sentence_transformer.modules import Normalize
+
+    return len(model) > 0 and isinstance(model[-1], Normalize)
 
 
 @contextmanager

@@ -14,8 +14,20 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from vector_assets.checks.judge import Judge
+from vector_assets.embedded import gates
 from vector_assets.embedded.encoder import Encoder
+from vector_assets.embedded.layout import (
+    CUT,
+    PASSAGE_COUNT,
+    PASSAGES,
+    PROPERTIES,
+    PROPERTIES_FINGERPRINT,
+    TEXT,
+    TEXT_FINGERPRINT,
+    TOKENS,
+)
 from vector_assets.embedded.passages import split
+from vector_assets.embedded.vectors import Stored, as_stored, flaws
 from vector_assets.fingerprint import HASH_TYPE, fingerprint, from_bytes, text_fingerprint, to_arrow, version_of
 from vector_assets.reconcile.audit import Audit, Candidate
 from vector_assets.reconcile.plan import Plan
@@ -24,13 +36,11 @@ from vector_assets.reconcile.stage_table import StageTable
 from vector_assets.reconcile.view import CONTENT, View
 from vector_assets.tables import PassageRule
 
-EMBEDDED_VERSION = 1  # bump when the same input gives another output
-TEXT, PROPERTIES = "text", "properties"
-TEXT_FINGERPRINT, PROPERTIES_FINGERPRINT = "text_fingerprint", "properties_fingerprint"
-PASSAGES, PASSAGE_COUNT, TOKENS = "passages", "passage_count", "tokens"
+EMBEDDED_VERSION = 2  # bump when the same input gives another output
 INPUT_COLUMNS = (TEXT, PROPERTIES, TEXT_FINGERPRINT, PROPERTIES_FINGERPRINT)
-VECTOR_DTYPE = "float16"
-_NOT_FINITE = "the model gave a vector that is not finite"
+
+
+Vector = npt.NDArray[np.float16]
 
 
 class _Passage(NamedTuple):
@@ -40,10 +50,11 @@ class _Passage(NamedTuple):
 
 
 class _Row(NamedTuple):
-    """Passages of one row, and the tokens of its text."""
+    """Passages of one row, the tokens of its text, and how many passages the model does not see whole."""
 
     passages: list[_Passage]
     tokens: int
+    cut: int
 
 
 class EmbeddedStage:
@@ -83,6 +94,7 @@ class EmbeddedStage:
                 pa.field(PASSAGES, pa.list_(self._passage_type)),
                 pa.field(PASSAGE_COUNT, pa.int32()),
                 pa.field(TOKENS, pa.int32()),
+                pa.field(CUT, pa.int32()),
                 pa.field(PROPERTIES, properties_type),
                 pa.field(TEXT_FINGERPRINT, HASH_TYPE),
                 pa.field(PROPERTIES_FINGERPRINT, HASH_TYPE),
@@ -93,21 +105,22 @@ class EmbeddedStage:
         """Nothing."""
 
     def audit(self, candidate: Candidate, judge: Judge) -> Audit:
-        """Nothing of its own."""
-        return Audit()
+        """What vectors and token counts are like, against history; see `gates`."""
+        return gates.audit(candidate, judge)
 
     def delete(self, rows: pa.Table) -> None:
         """Nothing beside the rows."""
 
     def compute(self, rows: pa.Table, previous: pa.Table) -> Computed:
-        """Split, reuse, encode the rest."""
+        """Split, reuse, encode the rest; a row with a vector that is not as it must be is rejected. Raises ModelError."""
         texts, fingerprints = rows.column(TEXT).to_pylist(), rows.column(TEXT_FINGERPRINT).to_pylist()
         before = _Before(previous)
         passages = [before.rows.get((at, now)) or self._split(text) for at, (text, now) in enumerate(zip(texts, fingerprints, strict=True))]
-        known = before.vectors
+        known = before.sound_vectors(unit_length=self._encoder.unit_length) if len(before.vectors) else {}
         missing = {p.fingerprint: p for row in passages for p in row.passages if p.fingerprint not in known}
-        known |= self._encode(missing)
-        reasons = [None if all(np.isfinite(known[p.fingerprint]).all() for p in row.passages) else _NOT_FINITE for row in passages]
+        encoded, flawed = self._encode(missing)
+        known |= encoded
+        reasons = [next((flawed[p.fingerprint] for p in row.passages if p.fingerprint in flawed), None) for row in passages]
         total = sum(len(row.passages) for row in passages)
         fresh = sum(p.fingerprint in missing for row in passages for p in row.passages)
         tokens = sum(p.tokens for p in missing.values())
@@ -119,18 +132,29 @@ class EmbeddedStage:
         limit = min(self._encoder.max_tokens, self._rule.max_tokens or self._encoder.max_tokens)
         parts = split(text, spans, max_tokens=limit, overlap_tokens=self._rule.overlap_tokens)
         tokens = [len(spans)] if len(parts) == 1 else [len(self._encoder.spans(part)) for part in parts]
-        return _Row([_Passage(text_fingerprint(part, "passage"), part, n) for part, n in zip(parts, tokens, strict=True)], len(spans))
+        passages = [_Passage(text_fingerprint(part, "passage"), part, n) for part, n in zip(parts, tokens, strict=True)]
+        return _Row(passages, len(spans), sum(n > self._encoder.max_tokens for n in tokens))
 
-    def _encode(self, missing: Mapping[bytes, _Passage]) -> dict[bytes, npt.NDArray[np.float16]]:
+    def _encode(self, missing: Mapping[bytes, _Passage]) -> tuple[dict[bytes, Vector], dict[bytes, str]]:
+        """Vectors by passage, and of those that are not as they must be, also when encoded alone and exactly: why."""
         if not missing:
-            return {}
-        vectors = self._encoder.encode([passage.text for passage in missing.values()])
-        if vectors.shape != (len(missing), self._dimension):
-            raise ValueError(f"the encoder gave an array of {vectors.shape}, not of {(len(missing), self._dimension)}")
-        with np.errstate(over="ignore"):  # what float16 cannot hold becomes infinite, and its row is rejected
-            return dict(zip(missing, vectors.astype(np.float16), strict=True))
+            return {}, {}
+        texts = [passage.text for passage in missing.values()]
+        unit_length = self._encoder.unit_length
+        stored = self._stored(self._encoder.encode(texts), len(texts))
+        found = flaws(stored, unit_length=unit_length)
+        again = [at for at, flaw in enumerate(found) if flaw is not None]
+        if again:
+            stored[again] = self._stored(self._encoder.encode([texts[at] for at in again], exact=True), len(again))
+            for at, flaw in zip(again, flaws(stored[again], unit_length=unit_length), strict=True):
+                found[at] = flaw
+        flawed = {key: flaw for key, flaw in zip(missing, found, strict=True) if flaw is not None}
+        return dict(zip(missing, stored, strict=True)), flawed
 
-    def _table(self, rows: pa.Table, passages: list[_Row], vectors: Mapping[bytes, npt.NDArray[np.float16]]) -> pa.Table:
+    def _stored(self, vectors: object, rows: int) -> Stored:
+        return as_stored(vectors, rows=rows, dimension=self._dimension)
+
+    def _table(self, rows: pa.Table, passages: list[_Row], vectors: Mapping[bytes, Vector]) -> pa.Table:
         flat = [p for row in passages for p in row.passages]
         counts = np.array([len(row.passages) for row in passages], dtype=np.int32)
         matrix = np.stack([vectors[p.fingerprint] for p in flat]) if flat else np.empty((0, self._dimension), np.float16)
@@ -154,6 +178,7 @@ class EmbeddedStage:
                 PASSAGES: lists,
                 PASSAGE_COUNT: pa.array(counts),
                 TOKENS: pa.array([row.tokens for row in passages], pa.int32()),
+                CUT: pa.array([row.cut for row in passages], pa.int32()),
                 **{name: rows.column(name) for name in (PROPERTIES, TEXT_FINGERPRINT, PROPERTIES_FINGERPRINT)},
             }
         )
@@ -164,7 +189,7 @@ class _Before:
 
     def __init__(self, previous: pa.Table) -> None:
         self.rows: dict[tuple[int, bytes], _Row] = {}
-        self.vectors: dict[bytes, npt.NDArray[np.float16]] = {}
+        self.vectors: dict[bytes, Vector] = {}
         lists = previous.column(PASSAGES).combine_chunks()
         flat = lists.flatten()
         if len(lists) == lists.null_count:
@@ -173,18 +198,18 @@ class _Before:
         if len(flat):
             vectors = flat.field("vector").flatten().to_numpy(zero_copy_only=False).reshape(len(flat), -1)
             self.vectors = dict(zip(fingerprints, vectors, strict=True))
+        columns = [previous.column(name).to_pylist() for name in (TEXT_FINGERPRINT, PASSAGE_COUNT, TOKENS, CUT)]
         start = 0
-        rows = zip(
-            previous.column(TEXT_FINGERPRINT).to_pylist(),
-            previous.column(PASSAGE_COUNT).to_pylist(),
-            previous.column(TOKENS).to_pylist(),
-            strict=True,
-        )
-        for at, (text, count, tokens) in enumerate(rows):
+        for at, (text, count, tokens, cut) in enumerate(zip(*columns, strict=True)):
             if count is None:
                 continue
             stop = start + count
-            self.rows[at, text] = _Row(
-                [_Passage(f, t, 0) for f, t in zip(fingerprints[start:stop], texts[start:stop], strict=True)], tokens
-            )
+            if cut is not None:  # a row of an older version is split again: nobody had counted
+                made = [_Passage(f, t, 0) for f, t in zip(fingerprints[start:stop], texts[start:stop], strict=True)]
+                self.rows[at, text] = _Row(made, tokens, cut)
             start = stop
+
+    def sound_vectors(self, *, unit_length: bool) -> dict[bytes, Vector]:
+        """Those that are as they must be: what was stored before there was a check is encoded again where it fails it."""
+        found = flaws(np.stack(list(self.vectors.values())), unit_length=unit_length)
+        return {key: vector for (key, vector), flaw in zip(self.vectors.items(), found, strict=True) if flaw is None}

@@ -6,7 +6,7 @@ Objects travel as Arrow tables of `OBJECT_COLUMNS` plus `vector` and `properties
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
@@ -30,6 +30,8 @@ OBJECT_COLUMNS = pa.schema(
     ]
 )
 """Every object has these; `vector` (fixed_size_list<float16|float32>[dimension]) and `properties` (struct) come behind them."""
+
+STORED = ("id", "row_id", "fingerprint")
 
 
 class Property(NamedTuple):
@@ -103,10 +105,14 @@ class VectorIndex(Protocol):
         row text. Vectors were checked before (dimension, finite)."""
 
     def delete(self, name: str, ids: Hashes) -> None:
-        """Delete objects by id; ids that are not there are no error."""
+        """Delete objects by id; ids that are not there are no error. Without ids it is a visit: an index that removes deleted objects for
+        good some time later does so."""
 
-    def stored(self, name: str, source_table: str) -> Iterator[pa.RecordBatch]:
-        """(id, row_id, fingerprint) of every object of one table, in bounded batches: what parity compares."""
+    def stored(
+        self, name: str, source_table: str, columns: Sequence[str] = STORED, *, rows: Hashes | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """Every object of one table as it is stored, in bounded batches: what parity compares. `columns`: of `OBJECT_COLUMNS`, `vector`,
+        `properties` (the collection's, typed as `mapping.ARROW_TYPES`). `rows`: only objects of these row ids."""
 
     def search(self, name: str, query: Query) -> list[Hit]:
         """The best hits, best first. Raises ConfigurationError for a condition on a property that the collection does not have."""

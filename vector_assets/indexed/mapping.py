@@ -166,10 +166,11 @@ def to_properties(properties: pa.StructArray, wanted: Sequence[Property], names:
         for row, reason in refused.items():
             reasons[row] = reasons[row] or f"property {prop.name}: {reason}"
     fields = [pa.field(prop.name, ARROW_TYPES[prop.type]) for prop in wanted]
-    return Converted(_struct(arrays, fields, len(properties)), reasons)
+    return Converted(struct_of(arrays, fields, len(properties)), reasons)
 
 
-def _struct(arrays: Sequence[pa.Array], fields: Sequence[pa.Field], length: int) -> pa.StructArray:
+def struct_of(arrays: Sequence[pa.Array], fields: Sequence[pa.Field], length: int) -> pa.StructArray:
+    """Columns as one struct column."""
     if not fields:  # pyarrow cannot know the length of a struct without fields
         return pa.array([{}] * length, pa.struct([]))
     return pa.StructArray.from_arrays(arrays, fields=fields)

@@ -11,6 +11,9 @@ import pyarrow.compute as pc
 from vector_assets.errors import IndexConflict
 from vector_assets.indexed.index import CollectionSchema
 
+WIDE = frozenset({"text", "vector", "properties"})
+"""Columns of objects that are not of bounded width."""
+
 _SAME_MODEL = ("generation", "model_digest")
 
 

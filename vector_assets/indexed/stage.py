@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,16 +17,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vector_assets.checks.judge import Judge
+from vector_assets.checks.statistics import Statistics
 from vector_assets.errors import IndexConflict, IndexUnavailable
-from vector_assets.fingerprint import HASH_TYPE, fingerprint, from_arrow, from_bytes, to_arrow, version_of
+from vector_assets.fingerprint import HASH_TYPE, Hashes, fingerprint, from_arrow, from_bytes, to_arrow, version_of
 from vector_assets.indexed.index import OBJECT_COLUMNS, CollectionSchema, Property, VectorIndex
 from vector_assets.indexed.mapping import object_ids, property_names, property_type, source_keys, to_properties
+from vector_assets.indexed.probes import CANDIDATES, PROBES, EncodeQuery, Probe, judged, missed, probes_of
 from vector_assets.reconcile.audit import Audit, Candidate
-from vector_assets.reconcile.plan import Plan, Positions
+from vector_assets.reconcile.plan import Lookup, Plan, Positions
+from vector_assets.reconcile.sample import smallest
 from vector_assets.reconcile.stage import Computed, Input
 from vector_assets.reconcile.stage_table import StageTable
 from vector_assets.reconcile.upstream import Upstream
-from vector_assets.reconcile.view import ATTEMPTS, CONTENT, INPUT, REASON, REJECTED, ROW_ID, STATE, View
+from vector_assets.reconcile.view import ATTEMPTS, CONTENT, INPUT, OK, REASON, REJECTED, ROW_ID, STATE, View
 from vector_assets.tables import TableRef, TableSpec
 
 INDEXED_VERSION = 1  # bump when the same input gives other objects
@@ -34,6 +38,17 @@ INPUT_COLUMNS = (ROW_ID, PASSAGES, PROPERTIES, PROPERTIES_FINGERPRINT)
 OBJECTS = "objects"
 _ENTRY_ROWS = 1 << 17  # entered at a time
 _SENDING = "its objects were not acknowledged yet"
+UNSENT = f"{STATE} = '{REJECTED}' AND {ATTEMPTS} = 0"
+"""Rows of a ledger that were entered, and not sent yet."""
+
+
+class Objects(NamedTuple):
+    """Objects of rows (see `OBJECT_COLUMNS`), the row that each is of, objects of each row, and why rows cannot be sent."""
+
+    table: pa.Table
+    owner: Positions
+    counts: Positions
+    reasons: Sequence[str | None]
 
 
 class IndexedStage:
@@ -54,17 +69,22 @@ class IndexedStage:
         schema: CollectionSchema,
         incarnation: str,
         properties_type: pa.StructType,
+        encode_query: EncodeQuery | None = None,
     ) -> None:
+        """`encode_query`: the model's, for probes; a stage that only deletes or looks needs none."""
         self._index, self._schema, self._table, self._incarnation = index, schema, ref.key, incarnation
         self.keep_last = spec.on_reject == "keep_last"
         self._key = [name for name in spec.key if name in spec.shown]
         self._names = property_names([f.name for f in properties_type])
         self._generation = schema.stamp["generation"]
+        self._encode_query = encode_query
+        self._source: Input | None = None
         self.desired: Mapping[str, str] = {"generation": self._generation, "incarnation": incarnation}
         self.version = version_of(self.name, code=INDEXED_VERSION, generation=self._generation)
 
     def prepare(self, table: StageTable, view: View, todo: Plan, source: Input) -> None:
         """Enter rows that will hold more objects than the ledger says."""
+        self._source = source
         if not todo.upserts:
             return
         assert isinstance(source, Upstream)
@@ -81,12 +101,8 @@ class IndexedStage:
 
     def compute(self, rows: pa.Table, previous: pa.Table) -> Computed:
         """Send objects; delete those of passages that are no more, and of refused rows that are to show nothing."""
-        passages = rows.column(PASSAGES).combine_chunks()
-        counts = np.asarray(pc.list_value_length(passages), dtype=np.int64)
-        properties, refused = to_properties(rows.column(PROPERTIES).combine_chunks(), self._schema.properties, self._names)
-        reasons: list[str | None] = list(refused)
-        owner = np.repeat(np.arange(len(rows)), counts)
-        objects = self._objects(rows, passages, properties, owner, _ordinals(counts))
+        objects, owner, counts, refused = self.objects(rows)
+        reasons = list(refused)
         sendable = np.array([reason is None for reason in reasons], dtype=bool)[owner]
         failures = self._upsert(objects.filter(pa.array(sendable))) if sendable.any() else {}
         if failures:
@@ -101,16 +117,48 @@ class IndexedStage:
             fingerprint("indexed", (self._generation.encode(), row_properties, *passage_fingerprints))
             for row_properties, passage_fingerprints in zip(
                 rows.column(PROPERTIES_FINGERPRINT).to_pylist(),
-                _split(passages.flatten().field("fingerprint").to_pylist(), counts),
+                _split(rows.column(PASSAGES).combine_chunks().flatten().field("fingerprint").to_pylist(), counts),
                 strict=True,
             )
         ]
         out = pa.table({CONTENT: to_arrow(from_bytes(content)), OBJECTS: pa.array(counts, pa.int32())})
         return Computed(out, reasons, {"objects": int(sendable.sum())})
 
+    def objects(self, rows: pa.Table) -> Objects:
+        """The objects that embedded rows are to have."""
+        passages = rows.column(PASSAGES).combine_chunks()
+        counts = np.asarray(pc.list_value_length(passages), dtype=np.int64)
+        properties, reasons = to_properties(rows.column(PROPERTIES).combine_chunks(), self._schema.properties, self._names)
+        owner = np.repeat(np.arange(len(rows)), counts)
+        return Objects(self._objects(rows, passages, properties, owner, _ordinals(counts)), owner, counts, reasons)
+
+    def mark(self, table: StageTable, ids: Hashes) -> None:
+        """Enter rows of the ledger as not acknowledged, so that the next run sends their objects again. Under the lease."""
+        view = table.open_for_writing()
+        at = Lookup(view.observed.ids).find(ids)
+        for start in range(0, len(at), _ENTRY_ROWS):
+            rows = view.take(np.sort(at[start : start + _ENTRY_ROWS]), [ROW_ID, OBJECTS, CONTENT])
+            table.merge(self._entries(table.schema, from_arrow(rows.column(ROW_ID)), _held(rows).astype(np.int32), rows.column(CONTENT)))
+
     def audit(self, candidate: Candidate, judge: Judge) -> Audit:
-        """Nothing of its own."""
-        return Audit()
+        """Probes: whether rows are found by what they say. A probe that finds nothing of its row does not say why; parity does."""
+        if self._encode_query is None or self._source is None:
+            return Audit()
+        probes = self._probes(candidate.view, self._source)
+        result = judged(judge, probes, missed(probes, self._index, self._schema.name, self._encode_query))
+        return Audit(Statistics({"probe_recall": float(result.figures["value"])} if probes else {}), (result,))
+
+    def _probes(self, ledger: View, source: Input) -> list[Probe]:
+        shown, _, columns = ledger.content(STATE)
+        ids = shown.ids[np.asarray(pc.equal(columns.column(STATE), OK))]
+        ids = ids[smallest(ids, CANDIDATES)]
+        at = Lookup(source.rows().ids).find(ids)
+        probes = [
+            probe
+            for batch in source.read(np.sort(at[at >= 0]))
+            for probe in probes_of(from_arrow(batch.rows.column(ROW_ID)), batch.rows.column(PASSAGES).combine_chunks())
+        ]
+        return sorted(probes)[:PROBES]
 
     def delete(self, rows: pa.Table) -> None:
         """Delete every object that these rows may have."""

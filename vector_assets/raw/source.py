@@ -68,6 +68,9 @@ class Source(Protocol):
     def version(self, table: TableRef) -> SourceVersion:
         """The table's version now, cheaply. Raises SourceError where there is no such table, SourceUnavailable."""
 
+    def versions(self, tables: Sequence[TableRef]) -> Mapping[TableRef, SourceVersion]:
+        """The versions of many tables in few questions; a table that turns out not to be there may be left out. Raises as `version`."""
+
     def open(self, table: TableRef, columns: Sequence[str], key: Sequence[str]) -> AbstractContextManager[TableRead]:
         """Open a consistent read of some columns. `key` is a subset of `columns`.
 

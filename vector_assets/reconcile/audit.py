@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -65,7 +65,7 @@ def audited(stage: Stage, candidate: Candidate, state: State, limits: Limits) ->
     if accepted:  # what was accepted is what the next versions are compared with
         history = [measured.statistics] * limits.thresholds.warm_up
     kept = [*history, measured.statistics][-limits.thresholds.versions :]
-    return state.with_history([asdict(each) for each in kept], accepted)
+    return state.with_history([each.stored() for each in kept], accepted)
 
 
 def _row_states(view: View, judge: Judge) -> CheckResult:

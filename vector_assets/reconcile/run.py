@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import NamedTuple
 
+import pyarrow as pa
+
 from vector_assets.checks.judge import Thresholds
 from vector_assets.checks.result import Acceptance, CheckResult
 from vector_assets.errors import DeleteBrakeError
@@ -106,6 +108,7 @@ class Outcome:
     seconds: float = 0.0
     counts: Mapping[str, int] = field(default_factory=dict)  # of the stage: encoded, reused, tokens, …
     facts: Mapping[str, str] = field(default_factory=dict)  # what it was done with: model, generation, collection, …
+    schema: pa.Schema = field(default_factory=lambda: pa.schema([]))  # of that version
 
     @property
     def rejected(self) -> int:

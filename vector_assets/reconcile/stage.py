@@ -56,7 +56,16 @@ class Computed(NamedTuple):
     tally: Mapping[str, int] = {}
 
 
-class Stage(Protocol):
+class Deleting(Protocol):
+    """What goes with a row of a stage table."""
+
+    handle: tuple[str, ...]  # own columns that `delete` and `Input.absent` need of a row
+
+    def delete(self, rows: pa.Table) -> None:
+        """Rows (row_id and `handle`) that are about to be deleted from the table."""
+
+
+class Stage(Deleting, Protocol):
     """What a row becomes."""
 
     name: str
@@ -65,7 +74,6 @@ class Stage(Protocol):
     desired: Mapping[str, str]  # what else the published state must equal (generation, …)
     keep_last: bool  # a rejected row keeps its last good content
     purged: tuple[str, ...]  # struct columns whose values are purged later (StageTable.purge)
-    handle: tuple[str, ...]  # own columns that `delete` and `Input.absent` need of a row
     restorable: bool  # whether going back to the published version undoes unpublished work
 
     def prepare(self, table: StageTable, view: View, todo: Plan, source: Input) -> None:
@@ -73,9 +81,6 @@ class Stage(Protocol):
 
     def compute(self, rows: pa.Table, previous: pa.Table) -> Computed:
         """Compute rows. `previous` has a row for each of them: what stood here before, all NULL for a new row."""
-
-    def delete(self, rows: pa.Table) -> None:
-        """Rows (row_id and `handle`) that are about to be deleted from the table."""
 
     def audit(self, candidate: Candidate, judge: Judge) -> Audit:
         """What the version to publish is like, and the checks of this stage. Reads columns of bounded width, or what changed."""

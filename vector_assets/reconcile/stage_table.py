@@ -10,16 +10,18 @@ overwrite each other, and a tag moves backwards without complaint.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from vector_assets.errors import LeaseLostError, StorageError
 from vector_assets.fingerprint import Hashes, to_arrow
-from vector_assets.reconcile.store import storage_errors
-from vector_assets.reconcile.view import METADATA, ROW_COLUMNS, ROW_ID, State, View
+from vector_assets.reconcile.store import Access, storage_errors
+from vector_assets.reconcile.view import INPUT, METADATA, ROW_COLUMNS, ROW_ID, State, View
 
 PUBLISHED = "published"
 _WORK = "work"  # tags unpublished work while deletes are published around it
@@ -30,8 +32,8 @@ _SMALL_FRAGMENTS = 8  # compact when more than this many are smaller
 class StageTable:
     """The dataset of one stage and table. `own` are the stage's columns behind `ROW_COLUMNS`; writers pass the lease's `epoch`."""
 
-    def __init__(self, uri: str, own: pa.Schema, *, epoch: int = 0) -> None:
-        self.uri = uri
+    def __init__(self, uri: str, own: pa.Schema, *, epoch: int = 0, access: Access = Access()) -> None:  # noqa: B008  # it is immutable
+        self.uri, self._access = uri, access
         # Lance 14 reads the columns behind a struct without fields (a table without properties) as one another: those go last.
         self.schema = pa.schema([*ROW_COLUMNS, *sorted(own, key=lambda f: _is_empty(f.type))])
         self._epoch = epoch
@@ -51,7 +53,7 @@ class StageTable:
 
         try:
             with storage_errors("open", self.uri):
-                return View(lance.dataset(self.uri, version=version))
+                return View(lance.dataset(self.uri, version=version, storage_options=self._options))
         except ValueError as error:  # Lance has one class for everything that is not there
             if ".manifest was not found" in str(error):
                 raise StorageError(f"{self.uri} has lost a version that is needed; check who else cleans that storage root") from error
@@ -135,6 +137,24 @@ class StageTable:
         self._clean(timedelta(0))
         self._tag(replace(view.state, purged=True))  # said only once it is so: a purge that died on the way is done again
 
+    def start_over(self, columns: list[str]) -> None:
+        """Go back to what is published, and count every row of it as made from nothing: values that are gone are needed again, or those
+        of unpublished work may stay no longer. History, fingerprints and rejections stay; a table that nobody published goes."""
+        published = self.published()
+        if published is None:
+            self.drop()
+            return
+        if self.now().version != published.version:
+            self.restore(published)
+        self.purge(columns)
+        self.forget(self.now().observed.ids)
+
+    @property
+    def began(self) -> datetime | None:
+        """When the oldest version that is left was made; None where there is no table. A purge leaves none that is older than itself."""
+        view = self.newest()
+        return view._dataset.versions()[0]["timestamp"].astimezone(UTC) if view is not None else None  # noqa: SLF001
+
     def publish(self, state: State) -> State:
         """Point `published` to the newest version, which stands for `state` (its counts, data version and time are filled in here).
 
@@ -156,9 +176,10 @@ class StageTable:
             raise LeaseLostError(f"{self.uri}: a later run has published already; this one stops")
 
     def _counted(self, state: State, view: View, before: View | None) -> State:
-        dirty = before.state.dirty_since if before is not None else ""
-        if not dirty and any(fragment.num_deletions for fragment in view._dataset.get_fragments()):  # noqa: SLF001
-            dirty = datetime.now(UTC).isoformat(timespec="seconds")
+        dirty = ""
+        if any(fragment.num_deletions for fragment in view._dataset.get_fragments()):  # noqa: SLF001
+            dirty = before.state.dirty_since if before is not None else ""
+            dirty = dirty or datetime.now(UTC).isoformat(timespec="seconds")
         return replace(state, data_version=view.data_version(), **view.counts()._asdict(), dirty_since=dirty)
 
     def restate(self, source_version: str, sequence: int) -> None:
@@ -168,19 +189,42 @@ class StageTable:
         self._tag(replace(view.state, source_version=source_version, sequence=sequence, epoch=self._epoch))
 
     def publish_deletes(self, ids: Hashes) -> None:
-        """Delete rows from the published version alone and publish that, while unpublished work stands in newer versions.
+        """Delete rows from the published version alone and publish that, while unpublished work stands in newer versions."""
+        if self.published() is not None and len(ids):
+            self._publish_beneath(lambda: self.delete(ids))
 
-        The work is tagged, the published version restored as the newest, relieved of the rows and published; then the work comes back.
-        A run that dies in between leaves the tag, and the next one brings the work back (`open_for_writing`).
+    def forget(self, ids: Hashes) -> None:
+        """Make rows count as made from nothing, in the newest and in the published version, so that the next run computes them again.
+
+        Their content stays, and what it shows. Ids that are not there are passed over.
+        """
+        if self.newest() is None or not len(ids):
+            return
+        newest, published = self.open_for_writing(), self.published()
+        if published is not None and published.version != newest.version:
+            self._publish_beneath(lambda: self._unmake(ids))
+        self._unmake(ids)
+        if published is not None and published.version == newest.version:
+            self._tag(self._counted(published.state.relieved, self.now(), published))
+
+    def _unmake(self, ids: Hashes) -> None:
+        with storage_errors("write", self.uri):
+            merge = self.now()._dataset.merge_insert(ROW_ID).when_matched_update_all()  # noqa: SLF001
+            merge.execute(pa.table({ROW_ID: to_arrow(ids), INPUT: to_arrow(np.zeros_like(ids))}))
+
+    def _publish_beneath(self, change: Callable[[], None]) -> None:
+        """Change the published version and publish that, while unpublished work stands in newer versions.
+
+        The work is tagged, the published version restored as the newest, changed, relieved of its claim and published; then the work comes
+        back. A run that dies in between leaves the tag, and the next one brings the work back (`open_for_writing`).
         """
         work, published = self.now(), self.published()
-        if published is None or not len(ids):
-            return
+        assert published is not None
         with storage_errors("write", self.uri):
             work._dataset.tags.create(_WORK, work.version)  # noqa: SLF001
         with storage_errors("write", self.uri):
             published._dataset.restore()  # noqa: SLF001
-        self.delete(ids)
+        change()
         view = self.now()
         self._tag(self._counted(view.state.relieved, view, published))
         self._resume(work)
@@ -195,17 +239,23 @@ class StageTable:
             with storage_errors("write", self.uri):
                 dataset.optimize.compact_files(target_rows_per_fragment=_FRAGMENT_ROWS, materialize_deletions=True)
 
-    def tidy(self, retention: timedelta) -> None:
-        """Leave nothing readable that was replaced or deleted longer ago than the retention.
+    def tidy(self, retention: timedelta, *, versions: timedelta | None = None) -> None:
+        """Leave nothing readable that was replaced or deleted longer ago than the retention; no old version longer than `versions`.
 
         Lance keeps such rows in their fragments and in old versions. Fragments are rewritten after half of the retention and versions
-        removed after half of it, so both together keep within it. Only for a table whose newest version is the published one.
+        removed after half of it, so both together keep within it. Unpublished work, which a check may hold back for long, is tidied too.
         """
-        state = self.now().state
-        if state.dirty_since and datetime.fromisoformat(state.dirty_since) <= datetime.now(UTC) - retention / 2:
+        view, published = self.now(), self.published()
+        since = published.state.dirty_since if published is not None else ""
+        due = not since or datetime.fromisoformat(since) <= datetime.now(UTC) - retention / 2
+        if due and (published is None or published.version != view.version):
+            if since:
+                self._publish_beneath(self._forget_deleted)
             self._forget_deleted()
-            self._tag(replace(state, dirty_since=""))
-        self._clean(retention / 2)
+        elif due and since:
+            self._forget_deleted()
+            self._tag(replace(view.state, dirty_since=""))
+        self._clean(retention / 2 if versions is None else versions)
 
     def _forget_deleted(self) -> None:
         with storage_errors("write", self.uri):
@@ -236,9 +286,13 @@ class StageTable:
 
         if self.newest() is not None:
             with storage_errors("remove", self.uri):
-                lance.LanceDataset.drop(self.uri)
+                lance.LanceDataset.drop(self.uri, self._options)
 
     # --- inside ---
+
+    @property
+    def _options(self) -> dict[str, str] | None:
+        return self._access.options()
 
     def _tag(self, state: State) -> None:
         self._note(state)
@@ -256,6 +310,9 @@ class StageTable:
     def _write(self, rows: pa.Table | pa.RecordBatchReader, *, mode: str) -> None:
         import lance
 
+        if mode == "create":
+            self._access.prepare()
+        options = self._options
         with storage_errors("write", self.uri):
             lance.write_dataset(
                 rows,
@@ -264,6 +321,7 @@ class StageTable:
                 schema=self.schema,
                 max_rows_per_file=_FRAGMENT_ROWS,
                 transaction_properties={"epoch": str(self._epoch)},
+                storage_options=options,
             )
 
 
@@ -296,7 +354,7 @@ def _fit_column(column: pa.Array | None, kind: pa.DataType, rows: int) -> pa.Arr
         return column
     if pa.types.is_struct(kind) and pa.types.is_struct(column.type):
         names = {f.name for f in column.type}
-        children = [_fit_column(pc.struct_field(column, f.name) if f.name in names else None, f.type, rows) for f in kind]
+        children = [_fit_column(pc.struct_field(column, [f.name]) if f.name in names else None, f.type, rows) for f in kind]
         return pa.StructArray.from_arrays(children, fields=list(kind), mask=column.is_null())
     try:
         return column.cast(kind)

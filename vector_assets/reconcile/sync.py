@@ -17,12 +17,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vector_assets.errors import AuditError
 from vector_assets.fingerprint import Hashes, column_fingerprints, input_fingerprints, to_arrow
 from vector_assets.reconcile.audit import Candidate, audited
 from vector_assets.reconcile.overlap import overlap
 from vector_assets.reconcile.plan import Plan, Positions, RowSet, plan
 from vector_assets.reconcile.run import Limits, Outcome, Progress
-from vector_assets.reconcile.stage import Batch, Computed, Input, Stage
+from vector_assets.reconcile.stage import Batch, Computed, Deleting, Input, Stage
 from vector_assets.reconcile.stage_table import StageTable
 from vector_assets.reconcile.view import (
     ATTEMPTS,
@@ -70,7 +71,13 @@ def reconcile(stage: Stage, source: Input, table: StageTable, limits: Limits) ->
     if not stage.purged:
         table.compact()
     candidate = Candidate(table.now(), table.published(), run.tally.added, run.tally.changed, deleted)
-    table.publish(audited(stage, candidate, wanted, limits))
+    try:
+        state = audited(stage, candidate, wanted, limits)
+    except AuditError:
+        if not stage.purged:  # values of others go as the pipeline says
+            table.tidy(limits.retention)
+        raise
+    table.publish(state)
     if not stage.purged:
         table.tidy(limits.retention)
     planned = todo.upserts + deleted
@@ -83,8 +90,20 @@ def wanted_state(stage: Stage, source: Input) -> State:
     return State(desired, source.source_version, source.sequence)
 
 
+class _RowsAlone:
+    """Of stages that keep nothing beside their rows."""
+
+    handle: tuple[str, ...] = ()
+
+    def delete(self, rows: pa.Table) -> None:
+        """Nothing."""
+
+
+ROWS_ALONE = _RowsAlone()
+
+
 def delete_absent(
-    stage: Stage,
+    stage: Deleting,
     table: StageTable,
     wanted: Hashes,
     *,
@@ -117,7 +136,7 @@ def delete_absent(
     return len(ids)
 
 
-def _surplus(view: View, wanted: Hashes, stage: Stage, absent: Callable[[pa.Table], pa.BooleanArray] | None) -> Positions:
+def _surplus(view: View, wanted: Hashes, stage: Deleting, absent: Callable[[pa.Table], pa.BooleanArray] | None) -> Positions:
     surplus = plan(RowSet(wanted, wanted), RowSet(view.observed.ids, view.observed.ids)).deletes
     if absent is None:
         return surplus
@@ -152,6 +171,7 @@ def _outcome(
         unchanged=unchanged + (tally.same if tally else 0),
         seconds=time.monotonic() - started,
         counts=dict(tally.counts) if tally else {},
+        schema=view.schema,
     )
 
 

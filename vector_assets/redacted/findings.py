@@ -1,15 +1,19 @@
-"""What was found where in a text, and the text without it. Pure; knows neither Presidio nor processes."""
+"""What was found where in a text, when scores do not matter, and how a long text is cut. Pure; knows neither Presidio nor processes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import combinations
 from typing import NamedTuple, TypeVar
 
 PART_CHARACTERS = 20_000
 PART_OVERLAP = 1_000
-_CUT_SEARCH = 500
 _MANY = 100
+# Behind the whitespace after a full stop (or what stands for it, also in scripts that put no space there), or behind an empty line. A stop
+# after one letter ends an initial, not a sentence.
+_SENTENCE_END = re.compile(r"(?<![\s.]\w)[.!?\u2026\u061f\u06d4\u0964][\"')\]\u201d\u2019\u00bb]*\s+|[\u3002\uff01\uff1f]+\s*|\n\s*\n\s*")
+_WHITESPACE = re.compile(r"\s+")
 
 
 class Finding(NamedTuple):
@@ -40,30 +44,20 @@ class Candidate(NamedTuple):
 _Span = TypeVar("_Span", Finding, Candidate)
 
 
-def without(text: str, findings: Iterable[Finding]) -> str:
-    """The text with every found character replaced: findings that overlap become one `<ENTITY>`, named after the best of them (highest
-    score, then longest, then by name). The order of the findings does not matter."""
-    pieces, position = [], 0
-    for group in _groups(findings):
-        best = min(group, key=lambda found: (-found.score, found.start - found.end, found.entity))
-        pieces += [text[position : group[0].start], f"<{best.entity}>"]
-        position = max(found.end for found in group)
-    return "".join([*pieces, text[position:]])
+def is_settled(candidates: Sequence[Candidate], threshold_of: Callable[[str], float]) -> bool:
+    """Whether replacing gives the same text for every choice of scores, so that nobody needs to know them.
 
-
-def is_settled(candidates: Sequence[Candidate], threshold: float) -> bool:
-    """Whether `without` gives the same text for every choice of scores, so that nobody needs to know them.
-
-    So it is where each candidate stays on its side of the threshold (or hides in a sure one of its own kind), and, among those that
-    overlap directly or through others, no two kinds can change places.
+    So it is where each candidate stays on its side of its entity's threshold (or hides in a sure one of its own kind), and, among those
+    that overlap directly or through others, no two kinds can change places.
     """
-    possible = [found for found in candidates if found.high >= threshold]
-    for group in _groups(possible):
-        if len(group) > _MANY:
+    possible = [found for found in candidates if found.high >= threshold_of(found.entity)]
+    for crowd in groups(possible):
+        if len(crowd) > _MANY:
             return False  # comparing all pairs would cost more than knowing
-        sure = [found for found in group if found.low >= threshold]
+        group = [found for found in crowd if not any(_ousts(other, found) for other in crowd)]
+        sure = [found for found in group if found.low >= threshold_of(found.entity)]
         for found in group:
-            if found.low < threshold and not any(_hides(found, other) for other in sure):
+            if found.low < threshold_of(found.entity) and not any(_hides(found, other) for other in sure):
                 return False
         for one, other in combinations(group, 2):
             if one.entity != other.entity and one.low <= other.high and other.low <= one.high:
@@ -71,33 +65,40 @@ def is_settled(candidates: Sequence[Candidate], threshold: float) -> bool:
     return True
 
 
-def parts(text: str) -> list[tuple[int, int]]:
-    """(start, end) of overlapping parts that cover a text, each at most `PART_CHARACTERS` long; one part for a short text.
+def parts(text: str, *, characters: int = PART_CHARACTERS, overlap: int = PART_OVERLAP) -> list[tuple[int, int]]:
+    """(start, end) of parts that cover a text, each at most `characters` long and overlapping the next by at least `overlap`, which must
+    be less than two thirds of it; one part for a short text.
 
-    Cut at whitespace where there is some, so that a word is whole in at least one part; what is longer than the overlap and has no
-    whitespace is found in pieces, which overlap and so become one finding.
+    Cut where a sentence ends if one does nearby, else at whitespace, so that what is found is read in its own sentence and a word is whole
+    in at least one part; what is longer than the overlap and has no whitespace is found in pieces, which overlap and so become one finding.
     """
     spans, start = [], 0
-    while len(text) - start > PART_CHARACTERS:
-        end = _cut(text, start + PART_CHARACTERS)
+    while len(text) - start > characters:
+        end = _cut(text, start + characters, overlap // 2)
         spans.append((start, end))
-        start = _cut(text, end - PART_OVERLAP)
+        start = _cut(text, end - overlap, overlap // 2)
     return [*spans, (start, len(text))]
 
 
-def _cut(text: str, latest: int) -> int:
-    """The last place after whitespace shortly before `latest`, else `latest`."""
-    for at in range(latest, latest - _CUT_SEARCH, -1):
-        if text[at - 1].isspace():
-            return at
+def _cut(text: str, latest: int, search: int) -> int:
+    """The last place within `search` characters before `latest` where a sentence has ended, else one after whitespace, else `latest`."""
+    near = text[latest - search : latest]
+    for bound in (_SENTENCE_END, _WHITESPACE):
+        if found := [match.end() for match in bound.finditer(near)]:
+            return latest - search + found[-1]
     return latest
+
+
+def _ousts(other: Candidate, found: Candidate) -> bool:
+    """Whether Presidio drops `found` because of `other`, whatever their scores turn out to be: of one kind, what lies inside goes."""
+    return _hides(found, other) and other.low >= found.high and (other.start, other.end, other.low) != (found.start, found.end, found.high)
 
 
 def _hides(found: Candidate, other: Candidate) -> bool:
     return other.entity == found.entity and other.start <= found.start and found.end <= other.end
 
 
-def _groups(spans: Iterable[_Span]) -> Iterator[list[_Span]]:
+def groups(spans: Iterable[_Span]) -> Iterator[list[_Span]]:
     """Spans that share characters, directly or through others; groups from left to right."""
     group: list[_Span] = []
     end = 0

@@ -10,11 +10,13 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from typing import NamedTuple
 
 from vector_assets.errors import PermanentError, VectorAssetsError
-from vector_assets.tables import RedactionPolicy
+from vector_assets.redacted.languages import Model
+from vector_assets.redaction import RedactionPolicy
 
 _PROGRAM = "from vector_assets.redacted.worker import main; main()"
 _BLOCKED = ("torch", "transformers")
@@ -25,6 +27,9 @@ _ENVIRONMENT = {
     "PRESIDIO_DEVICE": "cpu",
     "TLDEXTRACT_PUBLIC_SUFFIX_LIST_URLS": "",
     "HF_HUB_OFFLINE": "1",
+    # Presidio's limit for one pattern and one text. A part of a text takes milliseconds; all 64 texts of a batch may take this long within
+    # the time that a worker has to answer.
+    "REGEX_TIMEOUT_SECONDS": "5",
 }
 
 
@@ -34,7 +39,7 @@ class Ready(NamedTuple):
     error: Exception | None
 
 
-def start(policy: RedactionPolicy, model: str, *, program: str = _PROGRAM) -> tuple[subprocess.Popen[bytes], Connection]:
+def start(policy: RedactionPolicy, models: Mapping[str, Model], *, program: str = _PROGRAM) -> tuple[subprocess.Popen[bytes], Connection]:
     """Start a worker; it sends `Ready` after some seconds, then one list of answers per list of texts. `program`: its Python source."""
     ours, theirs = socket.socketpair()
     with theirs:
@@ -48,7 +53,7 @@ def start(policy: RedactionPolicy, model: str, *, program: str = _PROGRAM) -> tu
             start_new_session=True,  # Ctrl-C is the parent's to handle; the worker ends when its pipe does
         )
     connection = Connection(ours.detach())
-    connection.send((policy, model))
+    connection.send((policy, models))
     return process, connection
 
 
@@ -56,12 +61,12 @@ def main() -> None:
     """Load, say so, answer; ends when the parent does."""
     connection = Connection(int(sys.argv[1]))
     try:
-        policy, model = connection.recv()
-        _block(policy)
+        policy, models = connection.recv()
+        _block(models)
         try:
             from vector_assets.redacted.detector import Detector
 
-            detector = Detector(policy, model)
+            detector = Detector(policy, models)
         except VectorAssetsError as error:
             connection.send(Ready(error))
             return
@@ -75,9 +80,9 @@ def main() -> None:
         pass  # the parent is gone, or done with us
 
 
-def _block(policy: RedactionPolicy) -> None:
+def _block(models: Mapping[str, Model]) -> None:
     """Keep torch and transformers out, which spaCy and Presidio import where they are installed: 17 CPU-s and 700 MB per process, for
-    nothing unless the NLP model is a transformer."""
-    if not policy.nlp_model.endswith("_trf"):
+    nothing unless a model is a transformer."""
+    if not any(model.transforms for model in models.values()):
         for name in _BLOCKED:
             sys.modules[name] = None  # type: ignore[assignment]

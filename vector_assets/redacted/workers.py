@@ -23,7 +23,8 @@ from vector_assets.redacted.worker import Ready
 BATCH_TEXTS = 64
 BATCH_CHARACTERS = 20_000
 GROW_CHARACTERS = 60_000  # another process takes 3 CPU-s to start; this is about as much work
-ANSWER_SECONDS = 600.0  # Presidio gives up on a pattern after 60
+START_SECONDS = 600.0  # a large model from a slow disk
+ANSWER_SECONDS = 600.0  # Presidio gives up on a pattern after 5
 POLL_SECONDS = 5.0
 MAX_DEATHS = 2  # of workers: with the same text, or in a row while starting
 
@@ -130,7 +131,7 @@ class _Worker:
 
     @property
     def overdue(self) -> bool:
-        return time.monotonic() - self._since > ANSWER_SECONDS
+        return time.monotonic() - self._since > (ANSWER_SECONDS if self.ready else START_SECONDS)
 
     def give(self, batch: list[int], texts: Sequence[str]) -> None:
         self.batch, self._since = batch, time.monotonic()

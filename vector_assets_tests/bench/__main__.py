@@ -10,13 +10,14 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from vector_assets_tests.bench import live, memory, planning, start, sync, trino, weaviate
+from vector_assets_tests.bench import live, memory, planning, redaction, start, sync, trino, weaviate
 from vector_assets_tests.bench.report import Figure, print_table
 
 BENCHES: dict[str, Callable[[Path], list[Figure]]] = {
     "start": start.measure,
     "plan": planning.measure,
     "memory": memory.measure,
+    "redaction": redaction.measure,
     "sync": sync.measure,
     "unchanged": sync.measure_unchanged,
     "trino": trino.measure,

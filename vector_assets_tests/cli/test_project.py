@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pyarrow import parquet
 
 from vector_assets import initial
+from vector_assets.pipeline import STAGES
 from vector_assets.settings import Settings
 from vector_assets.tables import TrinoCatalog, load_sources
 from vector_assets_tests.fakes import model_version
@@ -27,7 +29,7 @@ def test_the_template_and_all_its_examples_are_valid(tmp_path: Path) -> None:
     path.write_text("\n".join(examples).replace("  - table:", "tables:\n  - table:"))
     sources = load_sources(path, {})
     (table,) = sources.tables
-    assert set(yaml.safe_load(path.read_text())) == {"catalogs", "collections", "redaction", "tables"}
+    assert set(yaml.safe_load(path.read_text())) == {"catalogs", "collections", "notifications", "redaction", "tables"}
     assert (table.table, table.redaction, set(sources.catalogs)) == ("lake.support.tickets", "strict", {"lake", "warehouse"})
     warehouse = sources.catalogs["warehouse"]
     assert isinstance(warehouse, TrinoCatalog)
@@ -188,13 +190,69 @@ def test_quarantine_lists_rejected_rows_without_their_values(project) -> None:
         ("lake.support.tickets", "raw_tables"),
         ("lake.support.tickets", "cleaned_frames"),
     }
-    assert all(set(row) == {"table", "stage", "row_id", "reason", "attempts", "first_seen", "last_seen", "stale"} for row in rows)
+    columns = {"table", "stage", "row_id", "reason", "attempts", "first_seen", "last_seen", "stale", "published"}
+    assert all(set(row) == columns for row in rows)
     assert all(re.fullmatch("[0-9a-f]{32}", row["row_id"]) and row["attempts"] == 1 for row in rows)
     shown = project.run("quarantine", "list", "tickets").stdout
     assert "a key column is NULL" in shown
     for text in (json.dumps(rows), shown):
         assert "far too long" not in text
     assert project.run("quarantine", "list", "daily", "--json").json() == []
+
+
+def _refused(project) -> str:
+    """The id of a row that redaction refused, and would take by now."""
+    project.stubs.redactor.failing = "number 3"
+    assert project.run("sync").status == 0
+    project.stubs.redactor.failing = None
+    (row,) = project.run("quarantine", "list", "tickets", "--json").json()
+    return str(row["row_id"])
+
+
+def test_quarantine_shows_a_row_and_its_values_only_where_they_are_asked_for(project) -> None:
+    row_id = _refused(project)
+    shown = project.run("quarantine", "show", "tickets", row_id)
+    assert "id = 3" in shown.stdout
+    assert re.search(r"redacted_text +rejected\n +text could not be redacted \(ValueError\); 1 attempt, ", shown.stdout)
+    assert "ticket number" not in shown.stdout + shown.stderr
+    told = project.run("quarantine", "show", "tickets", row_id, "--json").json()
+    assert (told["key"], told["row_id"], "values" in told) == ({"id": "3"}, row_id, False)
+    assert [stage["state"] for stage in told["stages"]] == ["ok", "ok", "rejected"]
+    asked = project.run("quarantine", "show", "tickets", row_id, "--values")
+    assert "  body: ticket number 3" in asked.stdout
+    assert "unmasked" in asked.stderr
+    assert project.run("quarantine", "show", "tickets", row_id, "--values", "--json").json()["values"]["customer"] == "ann"
+    assert "has no row" in project.run("quarantine", "show", "tickets", "0" * 32).sentence
+    assert "32 hex digits" in project.run("quarantine", "show", "tickets", "3").sentence
+    assert "name the one that has the row" in project.run("quarantine", "show", "lake.*.*", row_id).sentence
+
+
+def test_quarantine_is_exported_without_values(project) -> None:
+    row_id = _refused(project)
+    for name in ("rows.csv", "rows.jsonl", "rows.parquet"):
+        assert project.run("quarantine", "export", "tickets", "--to", name).stderr == f"1 rows written to {name}\n"
+    (line,) = map(json.loads, (project.folder / "rows.jsonl").read_text().splitlines())
+    assert (line["row_id"], line["stage"], line["published"]) == (row_id, "redacted_text", True)
+    (stored,) = parquet.read_table(project.folder / "rows.parquet").to_pylist()
+    assert (stored["row_id"], stored["attempts"]) == (row_id, 1)
+    header, text = (project.folder / "rows.csv").read_text().splitlines()
+    assert header.replace('"', "").split(",") == list(line)
+    assert row_id in text
+    assert "ticket number" not in text
+    assert "ends in .csv" in project.run("quarantine", "export", "--to", "rows.xls").sentence
+    assert "cannot write" in project.run("quarantine", "export", "--to", "no/such/rows.csv").sentence
+
+
+def test_quarantine_replays_and_only_what_was_rejected(project) -> None:
+    row_id = _refused(project)
+    seen = len(project.stubs.redactor.seen)
+    assert "is not rejected" in project.run("quarantine", "replay", "tickets", "0" * 32).sentence
+    answer = project.run("quarantine", "replay", "tickets", row_id, "--json").json()
+    stages = answer["tables"]["lake.support.tickets"]
+    assert [stages[stage]["changed"] + stages[stage]["added"] for stage in STAGES[2:]] == [1] * 3
+    assert project.stubs.redactor.seen[seen:].count("ticket number 3") == 1
+    assert len(project.stubs.redactor.seen) == seen + 1
+    assert project.run("quarantine", "replay").stderr == "no row is rejected\n"
 
 
 # --- promote -----------------------------------------------------------------------------------------------------------------------------

@@ -47,7 +47,7 @@ def test_the_location_loads_fast_and_light(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     seconds, heavy, sensors = json.loads(done.stdout)
     assert heavy == []
-    assert sensors == ["catalog_lake"]
+    assert sensors == ["catalog_lake", "notifications"]
     assert seconds < 4  # of processor time, interpreter and all: what else this machine does is not our concern
     assert not (tmp_path / "home").exists()
 
@@ -59,7 +59,7 @@ def test_a_broken_sources_file_does_not_keep_the_location_from_loading(home: Set
     if sources is not None:
         home.sources.write_text(sources)
     repository = build_defs(home).get_repository_def()
-    assert [sensor.name for sensor in repository.sensor_defs] == ["catalogs"]
+    assert sorted(sensor.name for sensor in repository.sensor_defs) == ["catalogs", "notifications"]
     with dg.DagsterInstance.ephemeral() as instance:
         instance.add_dynamic_partitions("tables", [REF.key])
         result = repository.get_job("sync_tables").execute_in_process(instance=instance, partition_key=REF.key, raise_on_error=False)
@@ -68,7 +68,7 @@ def test_a_broken_sources_file_does_not_keep_the_location_from_loading(home: Set
 
 def test_a_mended_sources_file_is_read_by_the_next_run_and_tick(home: Settings, instance: dg.DagsterInstance) -> None:
     repository = build_defs(home).get_repository_def()
-    (sensor,) = repository.sensor_defs
+    sensor = repository.get_sensor_def("catalogs")
     home.sources.write_text(SOURCES)
     with dg.build_sensor_context(instance=instance, resources={"platform": platform_resource(home)}) as context:
         assert "0 tables" in str(sensor(context))
@@ -88,7 +88,9 @@ def test_the_five_assets_are_as_users_expect_them(home: Settings) -> None:
     home.sources.write_text(SOURCES)
     defs = build_defs(home)
     graph = defs.resolve_asset_graph()
-    assert [key.to_user_string() for key in graph.toposorted_asset_keys] == list(STAGES)
+    assert [key.to_user_string() for key in graph.toposorted_asset_keys if key in graph.materializable_asset_keys] == list(STAGES)
+    source = graph.get(dg.AssetKey("source_tables"))
+    assert (source.is_external, source.automation_condition) == (True, None)
     for before, stage in zip((None, *STAGES), STAGES, strict=False):
         node = graph.get(dg.AssetKey(stage))
         assert node.parent_keys == ({dg.AssetKey(before)} if before else set())
@@ -98,6 +100,13 @@ def test_the_five_assets_are_as_users_expect_them(home: Settings) -> None:
         assert node.description
         assert node.code_version
         assert node.pools == ({"gpu"} if stage == "embeddings" else set())
+
+
+@pytest.mark.parametrize(("written", "runs"), [("", False), ("notifications: [{name: ops, url: https://ops.example/hook}]\n", True)])
+def test_notifications_run_by_themselves_where_somebody_is_to_be_told(home: Settings, written: str, *, runs: bool) -> None:
+    home.sources.write_text(SOURCES + written)
+    sensor = build_defs(home).get_repository_def().get_sensor_def("notifications")
+    assert (sensor.default_status == dg.DefaultSensorStatus.RUNNING) is runs
 
 
 def test_runs_stay_in_one_process(home: Settings) -> None:

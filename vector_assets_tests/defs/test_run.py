@@ -10,7 +10,7 @@ import pytest
 
 from vector_assets.defs.instance import open_instance
 from vector_assets.defs.run import RETRY_WAITS_SECONDS, sync_table
-from vector_assets.errors import InputPurgedError, LeaseHeldError, SourceError, SourceUnavailable
+from vector_assets.errors import InputPurgedError, LeaseHeldError, SourceError, SourceUnavailable, UnexpectedError
 from vector_assets.pipeline import STAGES
 from vector_assets.reconcile.lease import lease
 from vector_assets.reconcile.run import Outcome, Progress
@@ -138,12 +138,12 @@ def test_a_held_lease_is_raised_after_the_wait(lake: Lake, recorded: dg.DagsterI
         sync_table(recorded, lake.pipeline, REF, sleep=pytest.fail)
 
 
-def test_bugs_propagate_and_are_recorded(lake: Lake, recorded: dg.DagsterInstance) -> None:
+def test_bugs_are_told_as_such_and_recorded(lake: Lake, recorded: dg.DagsterInstance) -> None:
     def fail(_kind: str, _number: int) -> None:
         raise ZeroDivisionError
 
     lake.source.on_read = fail
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(UnexpectedError, match="ZeroDivisionError at vector_assets/"):
         sync_table(recorded, lake.pipeline, REF)
     assert runs(recorded) == [("FAILURE", REF.key)]
 

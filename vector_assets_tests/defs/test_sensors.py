@@ -34,15 +34,15 @@ def test_new_tables_become_partitions_and_nothing_is_launched(lake: Lake) -> Non
         assert isinstance(answer, dg.SensorResult)
         (request,) = answer.dynamic_partitions_requests or ()
         assert (request.partitions_def_name, list(request.partition_keys)) == ("tables", [REF.key])
-        assert reason(answer) == f"1 tables, 1 of them new: {REF.key}"
+        assert reason(answer) == f"1 tables, 1 of them new: {REF.key}; 0 looked at"
         assert not answer.run_requests
         instance.add_dynamic_partitions("tables", [REF.key])
-        assert reason(tick(lake, instance)) == "1 tables, all known"
+        assert reason(tick(lake, instance)) == "1 tables, all known; 1 looked at"
 
 
 def test_a_table_that_went_stays_a_partition(lake: Lake, instance: dg.DagsterInstance) -> None:
     lake.source.data.clear()
-    assert reason(tick(lake, instance)) == "0 tables, all known"
+    assert reason(tick(lake, instance)) == "0 tables, all known; 0 looked at"
 
 
 def test_keys_are_safe_whatever_tables_are_called(lake: Lake) -> None:
@@ -66,8 +66,8 @@ def test_each_catalog_has_its_own_tables(lake: Lake) -> None:
     lake.source.data[other] = []
     with dg.DagsterInstance.ephemeral() as instance:
         assert [reason(tick(lake, instance, number)) for number in (0, 1)] == [
-            f"1 tables, 1 of them new: {REF.key}",
-            f"1 tables, 1 of them new: {other.key}",
+            f"1 tables, 1 of them new: {REF.key}; 0 looked at",
+            f"1 tables, 1 of them new: {other.key}; 0 looked at",
         ]
 
 

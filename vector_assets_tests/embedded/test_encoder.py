@@ -120,27 +120,41 @@ def test_prompts_are_the_models_own(encoder: SentenceTransformerEncoder, with_pr
     np.testing.assert_allclose(other.encode_query("cats"), encoder.encode(["search cats"])[0], atol=1e-5)
 
 
-def test_a_row_that_is_not_finite_is_tried_alone_and_then_left_nan(with_prompts: Path) -> None:
+def test_exact_is_one_at_a_time_and_agrees(encoder: SentenceTransformerEncoder, with_prompts: Path) -> None:
+    alone = SentenceTransformerEncoder(with_prompts, device="cpu")
+    sizes: list[int] = []
+    alone._loaded.model.register_forward_hook(lambda _, args, __: sizes.append(len(args[0]["input_ids"])))
+    texts = ["a dragon", "a griffin", "a cat and a dog", "a dragon"]
+    np.testing.assert_allclose(alone.encode(texts, exact=True), alone.encode(texts), atol=1e-5)
+    assert sizes[:3] == [1, 1, 1]
+
+
+def test_a_query_that_is_not_finite_is_tried_exactly(with_prompts: Path) -> None:
     import torch
 
     broken = SentenceTransformerEncoder(with_prompts, device="cpu")
-    model = broken._loaded.model
-    poison = model.tokenizer.convert_tokens_to_ids("dragon")
     calls: list[int] = []
 
-    def poisoned(module: torch.nn.Module, args: tuple[dict[str, torch.Tensor]], out: dict[str, torch.Tensor]) -> None:
-        ids = args[0]["input_ids"]
-        calls.append(len(ids))
-        out["sentence_embedding"][(ids == poison).any(dim=1)] = torch.nan
-        if len(ids) == 1 and "griffin" in model.tokenizer.decode(ids[0]):
-            return
-        out["sentence_embedding"][[("griffin" in model.tokenizer.decode(row)) for row in ids]] = torch.nan
+    def poisoned(_: torch.nn.Module, args: tuple[dict[str, torch.Tensor]], out: dict[str, torch.Tensor]) -> None:
+        calls.append(len(args[0]["input_ids"]))
+        if len(calls) == 1:
+            out["sentence_embedding"][:] = torch.nan
 
-    model.register_forward_hook(poisoned)
-    vectors = broken.encode(["a dragon", "a griffin", "a cat", "a dog", "a cow", "a hen"])
-    assert np.isnan(vectors[0]).all()
-    assert np.isfinite(vectors[1:]).all()  # the griffin recovered when it was tried alone
-    assert calls[-2:] == [1, 1]
+    broken._loaded.model.register_forward_hook(poisoned)
+    assert np.isfinite(broken.encode_query("a griffin")).all()
+    assert calls == [1, 1]
+
+
+def test_it_knows_whether_its_vectors_have_norm_one(encoder: SentenceTransformerEncoder, tmp_path: Path) -> None:
+    assert encoder.unit_length
+    np.testing.assert_allclose(np.linalg.norm(encoder.encode(["a cat"]), axis=1), 1, atol=1e-5)
+    folder = tmp_path / "model"
+    shutil.copytree(packaged_model(), folder)
+    modules = json.loads((folder / "modules.json").read_text())
+    (folder / "modules.json").write_text(json.dumps([module for module in modules if not module["type"].endswith("Normalize")]))
+    longer = SentenceTransformerEncoder(folder, device="cpu")
+    assert not longer.unit_length
+    assert abs(float(np.linalg.norm(longer.encode(["a cat"]))) - 1) > 0.1
 
 
 @pytest.mark.parametrize("damage", ["missing", "weights", "garbage", "pickle"])

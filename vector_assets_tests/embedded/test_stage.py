@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vector_assets.embedded.stage import PASSAGES, PROPERTIES, PROPERTIES_FINGERPRINT, TEXT, TEXT_FINGERPRINT, TOKENS, EmbeddedStage
+from vector_assets.embedded.layout import CUT, PASSAGES, PROPERTIES, PROPERTIES_FINGERPRINT, TEXT, TEXT_FINGERPRINT, TOKENS
+from vector_assets.embedded.stage import EmbeddedStage
+from vector_assets.embedded.vectors import NOT_FINITE
+from vector_assets.errors import ModelError
 from vector_assets.fingerprint import from_bytes, text_fingerprint, to_arrow
 from vector_assets.reconcile.stage import Computed
 from vector_assets.reconcile.stage_table import StageTable
@@ -20,7 +23,6 @@ from vector_assets_tests.fakes import StubEncoder
 
 PROPERTIES_TYPE = pa.struct([("status", pa.string())])
 WORDS = [f"w{number}" for number in range(100)]
-NOT_FINITE = "the model gave a vector that is not finite"
 
 
 def stage_of(encoder: StubEncoder, generation: str = "g1", **how: object) -> EmbeddedStage:
@@ -195,9 +197,84 @@ def test_a_vector_that_half_precision_cannot_hold_is_not_finite() -> None:
     assert compute(stage_of(Large()), rows("large", "small")).reasons == [NOT_FINITE, None]
 
 
-def test_an_encoder_of_another_dimension_is_a_bug_that_shows() -> None:
-    with pytest.raises(ValueError, match=r"\(1, 9\), not of \(1, 8\)"):
-        compute(stage_of(StubEncoder(dimension=9)), rows("text"))
+@pytest.mark.parametrize(
+    ("broken", "says"),
+    [
+        (lambda vectors: vectors[:, :7], r"float32 of \(1, 7\), and float32 of \(1, 8\)"),
+        (lambda vectors: vectors[:0], r"float32 of \(0, 8\)"),
+        (lambda vectors: vectors.astype(np.float64), r"float64 of \(1, 8\)"),
+        (lambda vectors: vectors.tolist(), "the encoder gave list"),
+        (lambda _: None, "the encoder gave NoneType"),
+    ],
+)
+def test_an_encoder_that_gives_something_else_is_a_broken_model(broken: Callable[[np.ndarray], object], says: str) -> None:
+    class Broken(StubEncoder):
+        def encode(self, passages: Sequence[str], *, exact: bool = False) -> np.ndarray:
+            return broken(super().encode(passages))  # type: ignore[return-value]
+
+    with pytest.raises(ModelError, match=says):
+        compute(stage_of(Broken()), rows("text"))
+
+
+FLAWED = {
+    "zero": lambda vector: vector * 0,
+    "constant": lambda vector: np.full_like(vector, 8**-0.5),
+    "norm": lambda vector: vector * 1.02,
+    "finite": lambda vector: np.where(np.arange(8) == 3, np.inf, vector).astype(np.float32),
+}
+
+
+@pytest.mark.parametrize("flaw", FLAWED)
+@pytest.mark.parametrize("recovers", [True, False])
+def test_a_vector_that_is_not_as_it_must_be_is_tried_alone_and_then_rejects_its_row(flaw: str, recovers: bool) -> None:
+    class Flawed(StubEncoder):
+        def encode(self, passages: Sequence[str], *, exact: bool = False) -> np.ndarray:
+            vectors = super().encode(passages, exact=exact)
+            for at, text in enumerate(passages):
+                if text == "bad" and not (exact and recovers):
+                    vectors[at] = FLAWED[flaw](vectors[at])
+            return vectors
+
+    encoder = Flawed()
+    computed = compute(stage_of(encoder), rows("good", "bad", "fine"))
+    assert encoder.seen == ["good", "bad", "fine"]
+    assert encoder.again == ["bad"]
+    if recovers:
+        assert computed.reasons == [None, None, None]
+        np.testing.assert_allclose(vectors(computed)[1][0], StubEncoder().encode(["bad"])[0], atol=1e-3)
+    else:
+        assert [reason and reason.partition(":")[0] for reason in computed.reasons] == [None, flaw, None]
+
+
+def test_a_flawed_vector_that_was_stored_before_is_not_reused() -> None:
+    encoder = StubEncoder()
+    stage = stage_of(encoder)
+    first = compute(stage, rows("one", "two"))
+    made = first.rows.column(PASSAGES).to_pylist()
+    made[1][0]["vector"] = [2.0] * 8
+    at = first.rows.column_names.index(PASSAGES)
+    spoilt = first._replace(rows=first.rows.set_column(at, PASSAGES, pa.array(made, first.rows.column(PASSAGES).type)))
+    encoder.seen.clear()
+    second = compute(stage, rows("one", "two", status="closed"), stood(stage, spoilt))
+    assert encoder.seen == ["two"]
+    assert vectors(second) == vectors(first)
+
+
+def test_passages_that_the_model_does_not_see_whole_are_counted() -> None:
+    class Splitting(StubEncoder):
+        def spans(self, text: str) -> list[tuple[int, int]]:
+            """A word that begins a text is two tokens there: as tokenizers that look across borders have it."""
+            (start, end), *others = super().spans(text) or [(0, 0)]
+            return [(start, start + 1), (start + 1, end), *others] if text.startswith("w16") else [(start, end), *others]
+
+    stage = stage_of(Splitting())
+    computed = compute(stage, rows(" ".join(WORDS[:32]), "short"))
+    assert computed.rows.column(CUT).to_pylist() == [1, 0]
+    again = compute(stage, rows(" ".join(WORDS[:32]), "short", status="closed"), stood(stage, computed))
+    assert again.rows.column(CUT).to_pylist() == [1, 0]
+    older = stood(stage, computed)
+    older = older.set_column(older.column_names.index(CUT), CUT, pa.nulls(2, pa.int32()))
+    assert compute(stage, rows(" ".join(WORDS[:32]), "short"), older).rows.column(CUT).to_pylist() == [1, 0], "of a version that had none"
 
 
 # --- what it is made with --------------------------------------------------------------------------------------------------------------

@@ -85,6 +85,9 @@ class CountedSource:
     def version(self, table: TableRef) -> SourceVersion:
         return self._source.version(table)
 
+    def versions(self, tables: Sequence[TableRef]) -> Mapping[TableRef, SourceVersion]:
+        return self._source.versions(tables)
+
     @contextmanager
     def open(self, table: TableRef, columns: Sequence[str], key: Sequence[str]) -> Iterator[CountedRead]:
         with self._source.open(table, columns, key) as read:

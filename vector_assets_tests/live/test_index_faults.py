@@ -28,6 +28,8 @@ from vector_assets_tests.live.fixtures import Trino, Weaviate
 from vector_assets_tests.live.lakes import RealLake, real_lake
 from vector_assets_tests.live.proxy import Cut, Deed, Proxy, Rule, answer, proxy
 
+pytestmark = pytest.mark.slow  # minutes in all: servers are cut off, stalled and killed
+
 
 @pytest.fixture
 def lake(tmp_path: Path, trino: Trino, weaviate: Weaviate) -> Iterator[RealLake]:
@@ -120,6 +122,8 @@ REST = [
     (answer("429 Too Many Requests"), r"answered 429"),
     (answer("200 OK", b'{"class":"Noth'), r"the answer is no JSON"),
     (answer("200 OK", b"<html>" + MARK.encode(), kind="text/html"), r"the answer is no JSON"),
+    (answer("200 OK", b'["' + MARK.encode() + b'"]'), r"the answer is not Weaviate's"),
+    (answer("200 OK", b'{"class": ["' + MARK.encode() + b'"], "aliases": 7}'), r"the answer is not Weaviate's"),
     (Cut(), r"connection broke off or nobody answers"),
     (Cut(40), r"connection broke off or nobody answers"),
 ]

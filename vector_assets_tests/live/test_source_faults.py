@@ -26,6 +26,8 @@ from vector_assets_tests.live.fixtures import Trino, Weaviate
 from vector_assets_tests.live.lakes import RealLake, real_lake
 from vector_assets_tests.live.proxy import Cut, Deed, Proxy, Rule, answer, proxy
 
+pytestmark = pytest.mark.slow  # minutes in all: servers are cut off, stalled and killed
+
 
 @pytest.fixture
 def lake(tmp_path: Path, trino: Trino, weaviate: Weaviate) -> Iterator[RealLake]:

@@ -33,6 +33,8 @@ from vector_assets.indexed.weaviate.index import WeaviateIndex
 from vector_assets.indexed.weaviate.server import Endpoint, Server, parse_endpoint
 from vector_assets.tables import CollectionSpec, HnswSpec
 from vector_assets_tests.indexed.conftest import TidyIndex, ids_named, objects_named
+from vector_assets_tests.live.fixtures import Weaviate
+from vector_assets_tests.live.proxy import Cut, proxy
 
 EAST = [1, 0, 0, 0]
 SECRET = "very secret words"
@@ -456,3 +458,23 @@ def test_a_server_that_pauses_and_dies(servers: Installed, tmp_path: Path, make_
     with running(servers, tmp_path) as place, opened(server_at(place)) as index:
         assert index.incarnation(schema.name) == incarnation
         assert stored_ids(index, schema.name) == set(objects.column("id").to_pylist())  # what was acknowledged, no more and no less
+
+
+def test_the_first_search_after_an_outage_finds(weaviate: Weaviate, weaviate_index: TidyIndex, make_schema: Any) -> None:
+    """gRPC's channel is asleep then, however long the server has been back."""
+    schema = make_schema()
+    weaviate_index.ensure(schema)
+    weaviate_index.upsert(schema.name, objects_named(["a"], [EAST]))
+    query = Query(np.ones(4, np.float32))
+    with proxy(weaviate.grpc_url, http=False) as grpc:
+        server = replace(weaviate_index._server, grpc=parse_endpoint("WEAVIATE_GRPC_URL", grpc.url), patience_seconds=1)
+        with opened(server) as index:
+            assert len(index.search(schema.name, query)) == 1
+            grpc.rule = lambda _: Cut()
+            grpc.cut()
+            with pytest.raises(IndexUnavailable, match=rf"cannot search collection {schema.name} in {grpc.url}"):
+                index.search(schema.name, query)
+            grpc.rule = lambda _: None
+            assert [hit.key for hit in index.search(schema.name, query)] == ["a"]
+            grpc.cut()
+            assert stored_ids(index, schema.name)

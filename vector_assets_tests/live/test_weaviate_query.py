@@ -15,7 +15,7 @@ from vector_assets.indexed.index import Condition, Operator, Query, VectorIndex
 from vector_assets.indexed.lance.index import LanceIndex
 from vector_assets.indexed.weaviate.filters import EARLIEST, LATEST
 from vector_assets.indexed.weaviate.index import WeaviateIndex
-from vector_assets.indexed.weaviate.query import _pages, _Span
+from vector_assets.indexed.weaviate.stored import _pages, _Span
 from vector_assets.tables import CollectionSpec
 
 EAST, NORTH = [1, 0, 0, 0], [0, 1, 0, 0]

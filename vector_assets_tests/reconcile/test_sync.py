@@ -26,12 +26,13 @@ from vector_assets.errors import (
     SourceUnavailable,
 )
 from vector_assets.models.registry import ModelVersion
-from vector_assets.pipeline import STAGES, Pipeline, Run, StageName, _Context
-from vector_assets.reconcile.audit import Candidate, audited
+from vector_assets.pipeline import STAGES, Context, Pipeline, Run, StageName
+from vector_assets.reconcile.audit import Audit, Candidate, audited
 from vector_assets.reconcile.run import Approval, Brake, Limits, Outcome, Progress, look_at
 from vector_assets.reconcile.stage_table import StageTable
 from vector_assets.reconcile.view import State
 from vector_assets.redacted.stage import RedactedStage
+from vector_assets.redaction import RedactionPolicy
 from vector_assets.tables import TableRef, TableSpec
 from vector_assets_tests.fakes import MemoryRead, MemorySource, Row
 from vector_assets_tests.scripted import REF, SCHEMA, Crash, Lake, crash_after, sources
@@ -158,7 +159,7 @@ class Audited(Pipeline):
         return super().sync(stage, ref, run, model)
 
     @contextmanager
-    def _context(self, ref: TableRef, spec: TableSpec, run: Run, *, computes: bool) -> Iterator[_Context]:
+    def _context(self, ref: TableRef, spec: TableSpec, run: Run, *, computes: bool) -> Iterator[Context]:
         with super()._context(ref, spec, run, computes=computes) as context:
             refusal = Thresholds({"rejected_rows": Bounds(None, 0.0)})
             yield replace(context, limits=replace(context.limits, thresholds=refusal)) if self._refusing else context
@@ -438,12 +439,56 @@ def test_properties_that_are_declared_while_a_table_is_empty(tmp_path: Path) -> 
     assert lake.snapshot() == from_scratch(lake, tmp_path / "b")
 
 
+@pytest.mark.parametrize("stage", STAGES)
+def test_deletes_reach_the_index_though_no_run_comes_further_than_the_block(tmp_path: Path, stage: StageName) -> None:
+    lake = Lake(tmp_path, [row(1), row(2), row(3)])
+    lake.pipeline = Audited(lake.settings, lake.engines)
+    lake.sync()
+    lake.model("d2")
+    lake.sync()
+    lake.rows[:] = [row(1), row(3, "changed")]
+    lake.pipeline.refused = [stage]
+    with pytest.raises(AuditError):
+        lake.sync()  # ends with the stage that is refused, as a run of Dagster does
+    for collection in lake.index.made.values():
+        assert {each["properties"]["source_id"] for each in collection.objects.values()} == {1, 3}  # type: ignore[index, call-overload]
+    for made in ("redacted_text", "embeddings"):
+        for path in (tmp_path / "stages" / made).rglob("t.lance"):
+            assert StageTable(str(path), pa.schema([])).published().count() == 2  # type: ignore[union-attr]
+    lake.pipeline.refused = []
+    lake.sync()
+    assert texts(lake) == {1: "text", 3: "changed"}
+
+
+def test_where_the_brake_stops_later_stages_deletes_wait_for_a_run_that_comes_there(tmp_path: Path) -> None:
+    lake = Lake(tmp_path, [row(n) for n in range(10)], delete_share=0.3, delete_rows=5)
+    lake.pipeline = Audited(lake.settings, lake.engines)
+    lake.sync()
+    lake.rows[:] = lake.rows[:2]
+    lake.pipeline.refused = ["raw_tables"]
+    with pytest.raises(AuditError):
+        lake.sync()  # approved, so they go
+    assert len(texts(lake)) == 2
+    lake.rows[:] = lake.rows[:0]
+    with pytest.raises(DeleteBrakeError):
+        lake.sync(Run("test"))
+    assert len(texts(lake)) == 2
+
+
 def test_a_state_that_contradicts_itself_is_not_published(tmp_path: Path) -> None:
     lake = Lake(tmp_path, [row(1)])
     lake.sync()
     table = StageTable(lake.pipeline.uri("redacted_text", REF), pa.schema([]))
     table.now()._dataset.update({"state": "'rejected'"})
-    stage = RedactedStage(REF, sources().tables[0], pa.struct(SCHEMA), redactor=lake.engines.stub_redactor, secret=bytes)
+    stage = RedactedStage(
+        REF,
+        sources().tables[0],
+        pa.struct(SCHEMA),
+        redactor=lake.engines.stub_redactor,
+        policy=RedactionPolicy(),
+        secret=bytes,
+        recall=lambda _: Audit(),
+    )
     with pytest.raises(AuditError, match="1 rows whose state contradicts"):
         audited(stage, Candidate(table.now(), None), State(), Limits())
 
@@ -496,7 +541,7 @@ class Overtaken(Pipeline):
     left = 10**9
 
     @contextmanager
-    def _context(self, ref: TableRef, spec: object, run: Run, *, computes: bool) -> Iterator[_Context]:
+    def _context(self, ref: TableRef, spec: object, run: Run, *, computes: bool) -> Iterator[Context]:
         def ensure() -> None:
             self.left -= 1
             if self.left <= 0:

@@ -11,9 +11,10 @@ import pytest
 from vector_assets.errors import ConfigurationError, PermanentError, TransientError
 from vector_assets.redacted import workers
 from vector_assets.redacted.findings import Failure, Finding
+from vector_assets.redacted.languages import Model
 from vector_assets.redacted.worker import start
 from vector_assets.redacted.workers import WorkerPool
-from vector_assets.tables import RedactionPolicy
+from vector_assets.redaction import RedactionPolicy
 
 # Finds the whole text; dies of "die", and of "once" unless the file that it names exists.
 PROGRAM = """
@@ -44,7 +45,7 @@ except EOFError:
 
 
 def pool(size: int = 2, program: str = PROGRAM) -> WorkerPool:
-    return WorkerPool(partial(start, RedactionPolicy(), "model", program=program), size=size)
+    return WorkerPool(partial(start, RedactionPolicy(), {}, program=program), size=size)
 
 
 def lengths(answers: list[list[Finding] | Failure]) -> list[int | str]:
@@ -117,7 +118,7 @@ def test_workers_that_cannot_start_say_so() -> None:
 
 def test_the_real_program_tells_why_it_cannot_start() -> None:
     with pytest.raises(PermanentError, match="no_such_model"):
-        WorkerPool(partial(start, RedactionPolicy(), "./no_such_model"), size=1).find(["a"])
+        WorkerPool(partial(start, RedactionPolicy(), {"en": Model("spacy", "no_such_model", {}, packaged=True)}), size=1).find(["a"])
 
 
 def test_threads_share_a_pool() -> None:

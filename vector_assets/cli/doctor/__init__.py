@@ -64,7 +64,7 @@ def _all(pipeline: Pipeline) -> Checks[None]:
         yield from sources.checks(pipeline)
     yield Check("model", lambda: project.model(pipeline))
     yield Check("storage", lambda: project.writable(settings.storage))
-    yield Check("private storage", lambda: project.writable(settings.private))
+    yield Check("private storage", lambda: project.private(settings))
     yield from weaviate.checks(settings, settings.tables if readable else None) if settings.weaviate_url else project.index(pipeline)
     yield Check("dagster", lambda: project.dagster(settings))
     if readable:

@@ -11,6 +11,7 @@ from vector_assets.errors import ConfigurationError, IndexConflict
 
 if TYPE_CHECKING:
     from vector_assets.pipeline import Pipeline
+    from vector_assets.reconcile.store import Access
     from vector_assets.settings import Settings
 
 _SAMPLE = "Ada Lovelace wrote to ada@example.org."
@@ -56,15 +57,27 @@ def model(pipeline: Pipeline) -> str:
     return f"champion is version {champion.version}, {dimension} dimensions, its files are what was registered"
 
 
-def writable(root: str) -> str:
+def private(settings: Settings) -> str:
+    """Unmasked values can be written below their root, and nobody else reads a local one."""
+    from vector_assets.reconcile.store import private_access
+
+    access = private_access(settings.private, settings.private_credentials)
+    found = writable(settings.private, access)
+    folder = access.private_folder
+    if folder is not None and (mode := stat.S_IMODE(folder.stat().st_mode)) & 0o077:
+        raise ConfigurationError(f"{folder} can be read by others (mode {mode:o}): chmod 700 {folder}")
+    return f"{found}, with {'the ambient credentials' if folder is None and not settings.private_credentials_file else 'access of its own'}"
+
+
+def writable(root: str, access: Access | None = None) -> str:
     """Stage tables can be written below a root."""
     import uuid
 
     import obstore
 
-    from vector_assets.reconcile.store import open_store, store_errors
+    from vector_assets.reconcile.store import Access, open_store, store_errors
 
-    store, probe = open_store(root), f".probe-{uuid.uuid4().hex}"
+    store, probe = open_store(root, access or Access()), f".probe-{uuid.uuid4().hex}"
     with store_errors(root):
         obstore.put(store, probe, b"")
         obstore.delete(store, probe)
@@ -95,8 +108,8 @@ def redaction(pipeline: Pipeline, policy: str) -> str:
     (answer,) = pipeline.engines.redactor(policy).redact([_SAMPLE])
     if isinstance(answer, Exception):
         raise ConfigurationError(f"the redactor fails on plain English ({type(answer).__name__}): make install puts its packages right")
-    nlp_model = pipeline.settings.tables.redaction[policy].nlp_model
-    return f"works, with presidio-analyzer {version('presidio-analyzer')}, spaCy {version('spacy')} and {nlp_model}"
+    models = [spec.model.rpartition("/")[2] for spec in pipeline.settings.tables.redaction[policy].models.values()]
+    return f"works, with presidio-analyzer {version('presidio-analyzer')}, spaCy {version('spacy')} and {', '.join(dict.fromkeys(models))}"
 
 
 def device(settings: Settings) -> str:

@@ -16,7 +16,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,18 +28,20 @@ import pyarrow as pa
 from vector_assets.errors import IndexConflict, IndexUnavailable
 from vector_assets.fingerprint import Hashes, to_arrow
 from vector_assets.indexed.answers import several_rows
-from vector_assets.indexed.index import CollectionSchema, Hit, Property, Query
+from vector_assets.indexed.index import STORED, CollectionSchema, Hit, Property, Query
 from vector_assets.indexed.lance.layout import (
     PROPERTY_PREFIX,
     dataset_schema,
     object_rows,
     property_column,
+    stored_columns,
     stored_incarnation,
+    stored_objects,
     stored_schema,
 )
-from vector_assets.indexed.lance.query import search, stored_vectors, text_literal
+from vector_assets.indexed.lance.query import of_rows, search, stored_vectors, text_literal
 from vector_assets.indexed.lance.upkeep import Upkeep, create_indices, keep_up, trained_partitions, yielding
-from vector_assets.indexed.objects import last_of_each, refuse_disagreement, refused_objects
+from vector_assets.indexed.objects import WIDE, last_of_each, refuse_disagreement, refused_objects
 
 if TYPE_CHECKING:
     from lance import LanceDataset, Session
@@ -49,6 +51,8 @@ _NAME = re.compile(r"[A-Za-z][_0-9A-Za-z]{0,230}")
 _ATTEMPTS = 20  # on top of Lance's own ten per merge, for conflicts that it does not resolve: a change of schema, a new index
 _BACKOFF_SECONDS = 0.01
 _STORED_ROWS = 16_384
+_WIDE_ROWS = 1024  # with texts or vectors
+_ROWS_AT_ONCE = 1000  # row ids in one filter
 _SUFFIX = ".lance"
 
 
@@ -134,20 +138,25 @@ class LanceIndex:
             return refused
 
     def delete(self, name: str, ids: Hashes) -> None:
-        """See `VectorIndex.delete`."""
-        if len(ids) == 0:
-            return
+        """See `VectorIndex.delete`. A visit, even of no ids."""
         with self._boundary(f"remove objects of collection {name}"):
-            gone = pa.table({"id": to_arrow(np.unique(ids, axis=0))})
-            self._commit(name, lambda dataset: dataset.merge_insert("id").when_matched_delete().execute(gone))
+            if len(ids):
+                gone = pa.table({"id": to_arrow(np.unique(ids, axis=0))})
+                self._commit(name, lambda dataset: dataset.merge_insert("id").when_matched_delete().execute(gone))
             self._visit(name)
 
-    def stored(self, name: str, source_table: str) -> Iterator[pa.RecordBatch]:
+    def stored(
+        self, name: str, source_table: str, columns: Sequence[str] = STORED, *, rows: Hashes | None = None
+    ) -> Iterator[pa.RecordBatch]:
         """See `VectorIndex.stored`. One version of the collection, whatever is written meanwhile."""
         with self._boundary(f"read collection {name}"):
-            yield from self._open(name).to_batches(
-                columns=["id", "row_id", "fingerprint"], filter=f"source_table = {text_literal(source_table)}", batch_size=_STORED_ROWS
-            )
+            dataset = self._open(name)
+            wanted = stored_columns(dataset.schema, columns)
+            size = _STORED_ROWS if set(columns).isdisjoint(WIDE) else _WIDE_ROWS
+            for part in [None] if rows is None else [rows[at : at + _ROWS_AT_ONCE] for at in range(0, len(rows), _ROWS_AT_ONCE)]:
+                where = f"source_table = {text_literal(source_table)}{'' if part is None else f' AND {of_rows(part)}'}"
+                for batch in dataset.to_batches(columns=wanted, filter=where, batch_size=size):
+                    yield stored_objects(batch, columns)
 
     def search(self, name: str, query: Query) -> list[Hit]:
         """See `VectorIndex.search`. Raises IndexConflict for a query vector of another length or one that is not finite."""

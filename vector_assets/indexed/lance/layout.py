@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from vector_assets.errors import IndexConflict
 from vector_assets.indexed.index import OBJECT_COLUMNS, CollectionSchema, Property
-from vector_assets.indexed.mapping import ARROW_TYPES
+from vector_assets.indexed.mapping import ARROW_TYPES, struct_of
 from vector_assets.tables import CollectionSpec, PropertyType
 
 if TYPE_CHECKING:
@@ -69,6 +70,23 @@ def stored_schema(name: str, dataset: LanceDataset) -> CollectionSchema:
 
 
 # --- objects ---------------------------------------------------------------------------------------------------------------------------
+
+
+def stored_columns(schema: pa.Schema, columns: Sequence[str]) -> list[str]:
+    """The dataset's columns that hold these columns of objects."""
+    properties = [name for name in schema.names if name.startswith(PROPERTY_PREFIX)]
+    return [name for column in columns for name in (properties if column == "properties" else [column])]
+
+
+def stored_objects(batch: pa.RecordBatch, columns: Sequence[str]) -> pa.RecordBatch:
+    """Rows of a dataset as these columns of objects."""
+    fields = [field for field in batch.schema if field.name.startswith(PROPERTY_PREFIX)]
+    renamed = [field.with_name(field.name.removeprefix(PROPERTY_PREFIX)) for field in fields]
+    arrays = [
+        struct_of([batch.column(field.name) for field in fields], renamed, len(batch)) if column == "properties" else batch.column(column)
+        for column in columns
+    ]
+    return pa.record_batch(arrays, names=list(columns))
 
 
 def object_rows(objects: pa.Table, schema: pa.Schema, name: str) -> pa.Table:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vector_assets.fingerprint import Hashes, to_arrow
 from vector_assets.indexed.answers import MOST_CANDIDATES, SPARE, TIE, check_vector, depth, fused, similarity
 from vector_assets.indexed.conditions import SOURCE_TABLE, Checked, check_condition
 from vector_assets.indexed.index import CollectionSchema, Hit, Query
@@ -91,6 +92,12 @@ def _literal(condition: Checked) -> str:
             return f"timestamp '{value.isoformat(timespec='microseconds')}'"
         case _:
             return text_literal(str(value))
+
+
+def of_rows(rows: Hashes) -> str:
+    """SQL that holds for objects of these rows."""
+    literals = ", ".join(f"X'{row.hex()}'" for row in to_arrow(rows).to_pylist())
+    return f"row_id IN ({literals})"
 
 
 def text_literal(text: str) -> str:

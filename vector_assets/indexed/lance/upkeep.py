@@ -38,7 +38,7 @@ class Upkeep:
     """When to do what. The defaults were measured on 2 cores with 384 dimensions."""
 
     retention: dt.timedelta = dt.timedelta(days=7)
-    """Deleted and replaced rows are unreadable after this long, if the collection is visited (each `ensure` is a visit)."""
+    """Deleted and replaced rows are unreadable after this long, if the collection is visited (each `ensure` and `delete` is a visit)."""
     reader_grace: dt.timedelta = dt.timedelta(minutes=10)
     """A version stays readable for this long after it was superseded."""
     fresh_fragments: int = 16

@@ -134,6 +134,15 @@ def boundary(action: str, where: str, by_grpc: str = "") -> Iterator[None]:
         raise raised(rpc_failure(error), action, by_grpc or where) from None
 
 
+@contextlib.contextmanager
+def well_formed(action: str, where: str) -> Iterator[None]:
+    """Around calls of the client that only read REST: it looks into JSON of another shape without looking at it first."""
+    try:
+        yield
+    except (TypeError, KeyError, AttributeError, IndexError, ValueError):  # which may quote the answer
+        raise IndexUnavailable(f"cannot {action} in {where}: the answer is not Weaviate's (WEAVIATE_URL: is a proxy in between?)") from None
+
+
 def _of_status(error: Exception, action: str, where: str) -> VectorAssetsError:
     status, said = getattr(error, "status_code", 0), _said(getattr(error, "error", None))
     if status in (401, 403) or (status == 7 and "gRPC" not in where):  # 7: PERMISSION_DENIED, as the client has it

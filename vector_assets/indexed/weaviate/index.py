@@ -11,21 +11,23 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, NamedTuple, cast
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from vector_assets.errors import IndexConflict
+from vector_assets.errors import IndexConflict, IndexUnavailable
 from vector_assets.fingerprint import Hashes, to_arrow
-from vector_assets.indexed.index import CollectionSchema, Hit, Query
+from vector_assets.indexed.index import STORED, CollectionSchema, Hit, Query
 from vector_assets.indexed.objects import last_of_each, refuse_disagreement, refused_objects
-from vector_assets.indexed.weaviate.errors import boundary
+from vector_assets.indexed.weaviate.errors import boundary, well_formed
 from vector_assets.indexed.weaviate.layout import (
     about,
     check_properties,
@@ -37,9 +39,10 @@ from vector_assets.indexed.weaviate.layout import (
     stored_schema,
     vector_settings,
 )
-from vector_assets.indexed.weaviate.query import search, stored, vectors_of
-from vector_assets.indexed.weaviate.server import ASCII_FOLDING_SINCE, Connection, Server, connect
-from vector_assets.indexed.weaviate.write import Writer, delete
+from vector_assets.indexed.weaviate.query import search
+from vector_assets.indexed.weaviate.server import ASCII_FOLDING_SINCE, Connection, Server, connect, is_awake, pause
+from vector_assets.indexed.weaviate.stored import StoredColumns, stored, vectors_of
+from vector_assets.indexed.weaviate.write import Writer, attempts, delete
 
 if TYPE_CHECKING:
     from weaviate import WeaviateClient
@@ -48,7 +51,11 @@ if TYPE_CHECKING:
 
     Things = Collection[Mapping[str, object], None]
 
+Answer = TypeVar("Answer")
+
 _NAME = re.compile(r"[A-Z][_0-9A-Za-z]{0,230}")
+_WAKING_SECONDS = 0.7  # in which the client's channel finds a server that ours has found
+_READ_SECONDS = 3.0  # a search is waited for by somebody
 _SETTINGS = ("distance", "quantization", "hnsw", "replication")
 
 
@@ -105,7 +112,7 @@ class WeaviateIndex:
 
     def collections(self) -> list[str]:
         """See `VectorIndex.collections`. Those that are not ours are left out."""
-        with self._boundary("list collections"):
+        with self._boundary("list collections"), self._well_formed("list collections"):
             found = self._client.collections.list_all(simple=True)
             return sorted(name for name, config in found.items() if about(config.description) is not None)
 
@@ -116,7 +123,8 @@ class WeaviateIndex:
             if config is None:
                 return
             stored_incarnation(name, config)
-            aliases = sorted(self._client.alias.list_all(collection=name))
+            with self._well_formed("list aliases"):
+                aliases = sorted(self._client.alias.list_all(collection=name))
             if aliases:  # Weaviate itself would leave the alias pointing to nothing
                 raise IndexConflict(f"alias {aliases[0]} points to collection {name}: point it elsewhere first")
             self._client.collections.delete(name)
@@ -144,23 +152,30 @@ class WeaviateIndex:
             gone = [uuid.UUID(bytes=value) for value in to_arrow(np.unique(ids, axis=0)).to_pylist()]
             delete(self._collection(name), gone, server=self._server, connection=self._opened().connection)
 
-    def stored(self, name: str, source_table: str) -> Iterator[pa.RecordBatch]:
+    def stored(
+        self, name: str, source_table: str, columns: Sequence[str] = STORED, *, rows: Hashes | None = None
+    ) -> Iterator[pa.RecordBatch]:
         """See `VectorIndex.stored`. Weaviate has no snapshots: what others write meanwhile may be in it or not."""
-        with self._boundary(f"read collection {name}"):
-            self._schema(name)
-            yield from stored(self._collection(name), source_table)
+
+        def begin() -> tuple[pa.RecordBatch | None, Iterator[pa.RecordBatch]]:
+            batches = stored(self._collection(name), source_table, StoredColumns(self._schema(name), tuple(columns)), rows)
+            return next(batches, None), batches
+
+        first, others = self._patiently(f"read collection {name}", begin)
+        if first is not None:
+            yield first
+            with self._boundary(f"read collection {name}"):
+                yield from others
 
     def search(self, name: str, query: Query) -> list[Hit]:
         """See `VectorIndex.search`. Raises IndexConflict for a query vector of another length or one that is not finite."""
-        with self._boundary(f"search collection {name}"):
-            schema = self._schema(name)
-            return search(self._collection(name), schema, query)
+        return self._patiently(f"search collection {name}", lambda: search(self._collection(name), self._schema(name), query))
 
     def vectors_of(self, name: str, source_table: str | None, source_key: str) -> tuple[bytes, npt.NDArray[np.float32]] | None:
         """See `VectorIndex.vectors_of`. Raises ConfigurationError where several rows have that key."""
-        with self._boundary(f"read collection {name}"):
-            schema = self._schema(name)
-            return vectors_of(self._collection(name), schema, source_table, source_key)
+        return self._patiently(
+            f"read collection {name}", lambda: vectors_of(self._collection(name), self._schema(name), source_table, source_key)
+        )
 
     # --- aliases -----------------------------------------------------------------------------------------------------------------------
 
@@ -192,6 +207,32 @@ class WeaviateIndex:
     def _boundary(self, action: str) -> AbstractContextManager[None]:
         return boundary(action, self._server.rest.url, self._server.grpc.url)
 
+    def _well_formed(self, action: str) -> AbstractContextManager[None]:
+        return well_formed(action, self._server.rest.url)
+
+    def _patiently(self, action: str, read: Callable[[], Answer]) -> Answer:
+        """Read by gRPC where it is awake. Left alone, the client tries for 63 s and then gives up, and the first search after an outage
+        took 15 s although the server was back. The look costs 1 ms."""
+        with self._boundary(action):
+            channel = self._opened().connection.channel
+        begun, patience = time.monotonic(), min(_READ_SECONDS, self._server.patience_seconds)
+        problem = IndexUnavailable(f"cannot {action} in {self._server.grpc.url}: the connection broke off or nobody answers")
+        slept = False
+        for _ in attempts(replace(self._server, patience_seconds=patience), self._opened().connection):
+            if not is_awake(self._server, channel):
+                slept = True
+                continue
+            if slept:
+                pause(self._server, channel, _WAKING_SECONDS)
+            try:
+                with self._boundary(action):
+                    return read()
+            except IndexUnavailable as error:
+                problem = error
+                if time.monotonic() - begun > patience:  # a request that timed out
+                    break
+        raise problem
+
     def _opened(self) -> _Open:
         with self._lock:
             if self._open is None:
@@ -221,7 +262,8 @@ class WeaviateIndex:
         if not _NAME.fullmatch(name):
             return None
         try:
-            config = self._client.collections.export_config(name)
+            with self._well_formed(f"read collection {name}"):
+                config = self._client.collections.export_config(name)
         except UnexpectedStatusCodeError as error:
             if error.status_code == 404:
                 return None
@@ -238,8 +280,9 @@ class WeaviateIndex:
     def _target(self, alias: str) -> str | None:
         if not _NAME.fullmatch(alias):
             return None
-        found = self._client.alias.get(alias_name=alias)
-        return None if found is None else found.collection
+        with self._well_formed(f"read alias {alias}"):
+            found = self._client.alias.get(alias_name=alias)
+            return None if found is None else found.collection
 
     def _create(self, schema: CollectionSchema) -> CollectionConfig:
         from weaviate.classes.config import Configure, StopwordsPreset

@@ -1,4 +1,4 @@
-"""How a Weaviate collection is asked: filters, nearest vectors, keywords and their fusion, and every object of a table. Reads only.
+"""How a Weaviate collection is asked: filters, nearest vectors, keywords and their fusion. Reads only.
 
 Weaviate proposes, and this module decides: scores are computed again from the stored vectors, conditions are checked again on what came
 back, and equal scores are ordered by id, so that a hit means what it means in a Lance collection. Errors of the client pass through to
@@ -7,19 +7,15 @@ back, and equal scores are ordered by id, so that a hit means what it means in a
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from operator import and_
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
 
 from vector_assets.errors import ConfigurationError
-from vector_assets.fingerprint import HASH_TYPE
-from vector_assets.indexed.answers import MOST_CANDIDATES, SPARE, TIE, Ranked, check_vector, depth, fused, ordered, several_rows, similarity
+from vector_assets.indexed.answers import MOST_CANDIDATES, SPARE, TIE, Ranked, check_vector, depth, fused, ordered, similarity
 from vector_assets.indexed.conditions import Checked, check_condition
 from vector_assets.indexed.index import CollectionSchema, Hit, Query
 from vector_assets.indexed.weaviate.filters import filters_of, holds
@@ -37,10 +33,7 @@ QUERY_MAXIMUM_RESULTS = 10_000
 """Weaviate's default: it refuses to look further."""
 
 _HIT_PROPERTIES = ("source_key", "source_table", "text")
-_PAGE = 5_000  # objects without text and vector are about 200 bytes: a page is 1 MB
-_VECTOR_PAGE = 1_000
 _HIT_PAGE = 500
-_STORED = pa.schema([pa.field(name, HASH_TYPE, nullable=False) for name in ("id", "row_id", "fingerprint")])
 
 
 # --- search ----------------------------------------------------------------------------------------------------------------------------
@@ -110,7 +103,7 @@ class _Ask(NamedTuple):
         filters = list(filters_of(self.conditions))
         if self.query.exclude_row is not None:
             filters.append(Filter.by_property("row_id").not_equal(self.query.exclude_row.hex()))
-        return _all_of(filters)
+        return all_of(filters)
 
     def _properties(self) -> list[str]:
         return sorted({condition.property.name for condition in self.conditions})
@@ -157,108 +150,6 @@ def _hit(one: Ranked, properties: Mapping[str, object], schema: CollectionSchema
     )
 
 
-def _all_of(filters: Sequence[FilterReturn]) -> FilterReturn | None:
+def all_of(filters: Sequence[FilterReturn]) -> FilterReturn | None:
+    """One filter that holds where all do; None where there are none."""
     return reduce(and_, filters) if filters else None
-
-
-# --- every object ----------------------------------------------------------------------------------------------------------------------
-
-
-class _Span(NamedTuple):
-    """A part of the objects: row ids in [first, last) in hex, ordinals in [lowest, highest); None is no bound."""
-
-    first: str | None = None
-    last: str | None = None
-    lowest: int | None = None
-    highest: int | None = None
-
-    def filters(self) -> list[FilterReturn]:
-        from weaviate.classes.query import Filter
-
-        row, ordinal = Filter.by_property("row_id"), Filter.by_property("ordinal")
-        bounds = [
-            (self.first, row.greater_or_equal),
-            (self.last, row.less_than),
-            (self.lowest, ordinal.greater_or_equal),
-            (self.highest, ordinal.less_than),
-        ]
-        return [compare(bound) for bound, compare in bounds if bound is not None]
-
-    def halves(self, seen: Sequence[Thing]) -> list[_Span]:
-        """Smaller spans that together are this one. `seen`: two of its objects at least, any."""
-        rows = sorted({str(found.properties["row_id"]) for found in seen})
-        if len(rows) > 1:
-            middle = rows[len(rows) // 2]
-            return [self._replace(last=middle), self._replace(first=middle)]
-        behind = rows[0] + "0"  # sorts next
-        if (self.first, self.last) != (rows[0], behind):
-            return [self._replace(first=rows[0], last=behind), self._replace(last=rows[0]), self._replace(first=behind)]
-        ordinals = sorted(int(str(found.properties["ordinal"])) for found in seen)
-        return [self._replace(highest=ordinals[len(ordinals) // 2]), self._replace(lowest=ordinals[len(ordinals) // 2])]
-
-
-def stored(collection: Things, source_table: str) -> Iterator[pa.RecordBatch]:
-    """(id, row_id, fingerprint) of every object of one table, a page at a time; complete while nobody writes.
-
-    Weaviate has no snapshot, and its cursor takes no filter: it would read every table of a shared collection. Row ids are evenly spread,
-    so ranges of them make pages: 15,000 of 20,000 objects in 0.4 s, where the cursor took 0.5 s for all.
-    """
-    from weaviate.classes.query import Filter
-
-    of_table = Filter.by_property("source_table").equal(source_table)
-    count = collection.aggregate.over_all(filters=of_table, total_count=True).total_count or 0
-    parts = count * 5 // (_PAGE * 4) + 1  # pages are to be four fifths full
-    cuts = [None, *(f"{part * 2**128 // parts:032x}" for part in range(1, parts)), None]
-    names = ["row_id", "fingerprint", "ordinal"]
-    for first, last in itertools.pairwise(cuts):
-        for page in _pages(collection, of_table, names=names, span=_Span(first, last)):
-            columns = [
-                [found.uuid.bytes for found in page],
-                [bytes.fromhex(str(found.properties["row_id"])) for found in page],
-                [bytes.fromhex(str(found.properties["fingerprint"])) for found in page],
-            ]
-            yield pa.record_batch([pa.array(column, HASH_TYPE) for column in columns], schema=_STORED)
-
-
-def _pages(
-    collection: Things, where: FilterReturn, *, names: list[str], span: _Span, size: int = _PAGE, vectors: bool = False
-) -> Iterator[Sequence[Thing]]:
-    """Every object of a span, each once. A page that comes back full may not be all: then its parts are asked for."""
-    found = collection.query.fetch_objects(
-        filters=_all_of([where, *span.filters()]), limit=size, include_vector=vectors, return_properties=names
-    ).objects
-    if len(found) < size:
-        if found:
-            yield found
-        return
-    halves = span.halves(found)
-    del found  # not one page per level
-    for half in halves:
-        yield from _pages(collection, where, names=names, span=half, size=size, vectors=vectors)
-
-
-def vectors_of(
-    collection: Things, schema: CollectionSchema, source_table: str | None, source_key: str
-) -> tuple[bytes, npt.NDArray[np.float32]] | None:
-    """(row_id, vectors of shape (passages, dimension)) of the row whose `source_key` this is; None where there is none.
-
-    Raises ConfigurationError where several rows have that key.
-    """
-    from weaviate.classes.query import Filter
-
-    where: FilterReturn = Filter.by_property("source_key").equal(source_key)
-    if source_table is not None:
-        where &= Filter.by_property("source_table").equal(source_table)
-    owners: dict[str, str] = {}
-    vectors: dict[int, Sequence[float]] = {}
-    names = ["row_id", "ordinal", "source_table", "source_key"]
-    for page in _pages(collection, where, names=names, span=_Span(), size=_VECTOR_PAGE, vectors=True):
-        for found in page:
-            if found.properties["source_key"] == source_key and source_table in (None, found.properties["source_table"]):
-                owners[str(found.properties["row_id"])] = str(found.properties["source_table"])
-                vectors[int(str(found.properties["ordinal"]))] = found.vector[VECTOR]  # type: ignore[assignment]  # one vector, not many
-        if len(owners) > 1:  # a key that is not unique may be that of the whole table: stop at the second row
-            raise several_rows(schema.name, owners.values())
-    if not owners:
-        return None
-    return bytes.fromhex(next(iter(owners))), np.array([vectors[ordinal] for ordinal in sorted(vectors)], dtype=np.float32)

@@ -32,6 +32,7 @@ _GRPC_PORT = 50051
 _CLOUD = (".weaviate.cloud", ".weaviate.network")
 _PROBE = "Vector_assets_probe"  # a collection that nobody has: asking for it is cheap, and tells 401 from 404
 _HEALTH_SECONDS = 10.0
+_AWAKE_SECONDS = 3.0
 _LOOK_SECONDS = 0.1
 _DEFAULT_MESSAGE_BYTES = 104_858_000
 _HEALTHY = b"\x08\x01"  # grpc.health.v1: status = SERVING
@@ -335,6 +336,18 @@ def _check_health(server: Server, channel: grpc.Channel) -> None:
         ) from None
     if answer != _HEALTHY:
         raise IndexUnavailable(f"WEAVIATE_GRPC_URL: {url} is not ready")
+
+
+def is_awake(server: Server, channel: grpc.Channel) -> bool:
+    """Whether gRPC answers on this channel just now."""
+    import grpc
+
+    ask = channel.unary_unary("/grpc.health.v1.Health/Check")
+    try:
+        ask(b"", timeout=min(_AWAKE_SECONDS, server.timeout_seconds), metadata=metadata(server))
+    except grpc.RpcError:
+        return False
+    return True
 
 
 def pause(server: Server, channel: grpc.Channel, seconds: float) -> None:

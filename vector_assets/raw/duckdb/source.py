@@ -73,6 +73,12 @@ class DuckDBSource:
         self._require_table(table, self._tables(version))
         return version
 
+    def versions(self, tables: Sequence[TableRef]) -> dict[TableRef, SourceVersion]:
+        """The file's version, for all of them; tables that it does not have are left out."""
+        version = self._version()
+        there = self._tables(version)
+        return {table: version for table in tables if table in there}
+
     @contextmanager
     def open(self, table: TableRef, columns: Sequence[str], key: Sequence[str]) -> Iterator[DuckDBRead]:
         """Open a consistent read, see `Source.open`; the file is locked against writers until it is closed."""
