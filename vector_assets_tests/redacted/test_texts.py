@@ -83,7 +83,8 @@ def clean() -> dict[str, str]:
     """Long and repetitive, and nobody's attack."""
     made = {f"topic {name}": text for name, text in topics.topics.items()}
     for distribution in importlib.metadata.distributions():
-        made[f"package {distribution.metadata['Name']}"] = str(distribution.metadata.get("Description") or distribution.metadata.get_payload())
+        about = distribution.metadata
+        made[f"package {about['Name']}"] = str(about.get("Description") or about.get_payload())
     made |= {f"module {module.__name__}": inspect.getsource(module) for module in (inspect, json, logging, random, tarfile, textwrap)}
     draw = random.Random(1)
     made["log"] = "\n".join(f"2024-01-{at % 28 + 1:02} 12:{at % 60:02}:{at * 7 % 60:02} INFO heartbeat received" for at in range(200))
