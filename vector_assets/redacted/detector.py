@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 
 import tldextract
 import tldextract.tldextract
@@ -56,11 +57,12 @@ class Detector:
         folded = [fold(text) for text in texts]
         answers: list[list[Finding] | Failure] = [[] for _ in texts]
         for language in self._languages:
-            for place, (view, doc) in enumerate(zip(folded, language.docs([view.text for view in folded]), strict=True)):
-                known = answers[place]
-                if not isinstance(known, Failure):
-                    found = self._find(language, view, doc)
-                    answers[place] = found if isinstance(found, Failure) else [*known, *found]
+            with language.forgetting():
+                for place, (view, doc) in enumerate(zip(folded, language.docs([view.text for view in folded]), strict=True)):
+                    known = answers[place]
+                    if not isinstance(known, Failure):
+                        found = self._find(language, view, doc)
+                        answers[place] = found if isinstance(found, Failure) else [*known, *found]
         return answers
 
     def _find(self, language: _Language, view: Folded, doc: Doc | None) -> list[Finding] | Failure:
@@ -101,6 +103,10 @@ class _Language:
     def entities(self) -> set[str]:
         """What is recognized."""
         return {entity for recognizer in self._registry.recognizers for entity in recognizer.supported_entities}
+
+    def forgetting(self) -> AbstractContextManager[object]:
+        """Documents live no longer than this context."""
+        return self._nlp.forgetting()
 
     def docs(self, texts: Sequence[str]) -> Sequence[Doc | None]:
         """One document per text, or None for each where one of them upset spaCy: `find` lets each answer for itself."""

@@ -14,6 +14,7 @@ descriptions of 157 characters, 22 tokens, 1 core):
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,10 @@ class SpacyNames(SpacyNlpEngine):  # type: ignore[misc]
     @staticmethod
     def _download_spacy_model_if_needed(model_name: str) -> None:
         """Never: a model that is missing is an error."""
+
+    def forgetting(self) -> AbstractContextManager[object]:
+        """Words first seen inside are forgotten at its end, and its documents with them: spaCy would keep 400 bytes of each for ever."""
+        return self._language.memory_zone()
 
     def docs(self, texts: Sequence[str]) -> list[Doc]:
         """One document per text, with the entities that the whole pipeline would find."""

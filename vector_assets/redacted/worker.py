@@ -6,6 +6,7 @@ Texts come and findings go through one socket, pickled; nothing is printed, sinc
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import subprocess
@@ -73,9 +74,13 @@ def main() -> None:
         except Exception as error:  # noqa: BLE001  a library that is missing or a model that does not load: the parent has to know why
             connection.send(Ready(PermanentError(f"redaction workers cannot start: {type(error).__name__}: {error}")))
             return
+        gc.freeze()
         connection.send(Ready(None))
         while True:
             connection.send(detector.find(connection.recv()))
+            # spaCy's documents are cycles of few objects that hold much memory, which Python's counting of objects does not see: after 1 MB
+            # of text 290 MB were waiting. With what was loaded frozen it takes 2 ms.
+            gc.collect()
     except (EOFError, ConnectionError):
         pass  # the parent is gone, or done with us
 

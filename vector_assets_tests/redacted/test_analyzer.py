@@ -191,7 +191,23 @@ def test_five_megabytes(redactor: PresidioRedactor) -> None:
     assert isinstance(answer, str)
     assert answer.count("<EMAIL_ADDRESS>") == text.count("john.smith@example.com")
     assert "john.smith" not in answer
-    assert all(_memory(pid) < 700 for pid in redactor._pool.pids)
+    assert max(_memory(pid) for pid in redactor._pool.pids) < 450  # 310 here; 800 with spaCy's documents left to Python's own counting
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_words_that_were_seen_once_take_no_memory() -> None:
+    random_ = random.Random(7)
+
+    def text(words: int) -> str:
+        return " ".join("".join(random_.choices("abcdefghijklmnopqrstuvwxyz", k=9)) for _ in range(words))
+
+    with PresidioRedactor(POLICY, workers=1) as redactor:
+        redactor.redact([text(50) for _ in range(400)])
+        [pid] = redactor._pool.pids
+        before = _memory(pid)
+        redactor.redact([text(50) for _ in range(4_000)])
+        assert _memory(pid) - before < 40  # 5 here; 90 where words stay
 
 
 def test_a_worker_killed_at_work_loses_nothing(redactor: PresidioRedactor, answers: list[str | Exception]) -> None:
