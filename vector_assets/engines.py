@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from datetime import timedelta
 from typing import Protocol, TypeVar
 
+from vector_assets.catalogs import TrinoCatalog
 from vector_assets.embedded.encoder import Encoder
 from vector_assets.errors import ConfigurationError, ModelError
 from vector_assets.indexed.index import VectorIndex
@@ -18,7 +19,6 @@ from vector_assets.models.registry import ModelVersion, Registry
 from vector_assets.raw.source import Source
 from vector_assets.redacted.analyzer import Redactor
 from vector_assets.settings import Settings
-from vector_assets.tables import TrinoCatalog
 
 T = TypeVar("T")
 

@@ -16,16 +16,15 @@ from typing import Literal, NamedTuple, get_args
 
 import pyarrow as pa
 
-from vector_assets import values
+from vector_assets import deletes, values
 from vector_assets.checks.result import Acceptance, CheckResult
 from vector_assets.cleaned import stage as cleaned
 from vector_assets.embedded import layout as embedded_layout
 from vector_assets.embedded import stage as embedded
 from vector_assets.embedded.passages import PASSAGES_VERSION
 from vector_assets.engines import Engines
-from vector_assets.errors import AuditError, DeleteBrakeError, PermanentError, VectorAssetsError
+from vector_assets.errors import AuditError, PermanentError
 from vector_assets.evaluation.recall import recall_audit
-from vector_assets.fingerprint import Hashes, empty_hashes
 from vector_assets.indexed import stage as indexed
 from vector_assets.indexed.aliases import AliasMove, settle_alias
 from vector_assets.indexed.index import CollectionSchema
@@ -34,23 +33,22 @@ from vector_assets.models.registry import ModelVersion
 from vector_assets.raw import stage as raw
 from vector_assets.raw.source import TableRead
 from vector_assets.reconcile.lease import Lease, lease
-from vector_assets.reconcile.plan import RowSet, plan
+from vector_assets.reconcile.plan import RowSet
 from vector_assets.reconcile.run import Approval, Brake, Limits, Outcome, Progress
-from vector_assets.reconcile.stage import Deleting, Stage
+from vector_assets.reconcile.stage import Stage
 from vector_assets.reconcile.stage_table import StageTable
 from vector_assets.reconcile.store import Access, children, open_store, private_access
-from vector_assets.reconcile.sync import ROWS_ALONE, delete_absent, reconcile
+from vector_assets.reconcile.sync import reconcile
 from vector_assets.reconcile.upstream import Upstream
 from vector_assets.reconcile.view import View
-from vector_assets.redacted import layout as redacted_layout
 from vector_assets.redacted import stage as redacted
 from vector_assets.settings import Settings
 from vector_assets.tables import TableRef, TableSpec
+from vector_assets.waiting import waiting
 
 StageName = Literal["raw_tables", "cleaned_frames", "redacted_text", "embeddings", "weaviate_collections"]
 STAGES: tuple[StageName, ...] = get_args(StageName)
 _TO_LOOK_AT = pa.schema([])
-CHARACTERS_PER_TOKEN = 3.2  # English through WordPiece: 137 characters made 44 tokens (package descriptions); an estimate, not a bound
 
 
 @dataclass(frozen=True)
@@ -71,13 +69,6 @@ class RawWork(NamedTuple):
     stage: raw.RawStage
     rows: raw.RawInput
     table: StageTable
-
-
-class Waiting(NamedTuple):
-    """Texts to encode, and about how many tokens they have."""
-
-    texts: int
-    tokens: int
 
 
 class Generations(NamedTuple):
@@ -172,7 +163,7 @@ class Pipeline:
             try:
                 return self._stage(stage, context, model)
             except AuditError as blocked:
-                self._pass_on_deletes(stage, context, blocked)
+                deletes.pass_on(self, context, stage, blocked)
                 raise
 
     def _stage(self, stage: StageName, context: Context, model: ModelVersion | None) -> Outcome:
@@ -280,7 +271,7 @@ class Pipeline:
                 values.purge(self, context, version=before.state.data_version)
                 raise
         values.purge(self, context)
-        return replace(outcome, counts={**outcome.counts, "tokens_waiting": self.tokens_waiting(ref)})
+        return replace(outcome, counts={**outcome.counts, "tokens_waiting": waiting(self, ref).tokens})
 
     def _embeddings(self, context: Context, model: ModelVersion) -> Outcome:
         ref, spec = context.ref, context.spec
@@ -297,9 +288,8 @@ class Pipeline:
         )
         rows = self._upstream(before, embedded.INPUT_COLUMNS)
         table = self._table(context, stage, "embeddings", names.embeddings)
-
         outcome = reconcile(stage, rows, table, context.limits)
-        self._delete_embeddings(context, rows.rows().ids, current=names.embeddings)
+        deletes.from_embeddings(self, context, rows.rows().ids, current=names.embeddings)
         return replace(outcome, facts=_model_facts(model, names))
 
     def _collections(self, context: Context, model: ModelVersion) -> Outcome:
@@ -333,77 +323,12 @@ class Pipeline:
         rows = self._upstream(before, indexed.INPUT_COLUMNS)
         table = self._table(context, stage, "weaviate_collections", names.collection, incarnation)
         outcome = reconcile(stage, rows, table, context.limits)
-        self._delete_objects(context, rows.rows().ids, current=names.collection)
+        deletes.from_collections(self, context, rows.rows().ids, current=names.collection)
         change = self.settle_alias(spec.collection)
         facts = {**_model_facts(model, names), "collection": schema.name, "alias": f"{change.alias} → {change.after or 'nothing yet'}"}
         return replace(outcome, facts=facts)
 
-    # --- deletes ---
-
-    def _pass_on_deletes(self, stage: StageName, context: Context, blocked: AuditError) -> None:
-        """What a blocked stage has published as deleted goes from every later stage too: no run comes there before the block is over.
-        Raises, with why the stage is blocked, what keeps deletes from going on: AuditError where it is the brake."""
-        try:
-            self._delete_later(stage, context)
-        except DeleteBrakeError as error:
-            raise AuditError(f"{blocked} Its deletes have not reached every later stage: {error}") from None
-        except VectorAssetsError as error:
-            raise type(error)(f"{error}; passing on deletes from a stage that is blocked: {blocked}") from None
-
-    def _delete_later(self, stage: StageName, context: Context) -> None:
-        prepared = STAGES[:3]
-        view = self.published(stage if stage in prepared else prepared[-1], context.ref)
-        if view is None:
-            return
-        wanted = view.content()[0].ids
-        for name in prepared[STAGES.index(stage) + 1 :]:
-            table = self.table(name, context.ref, epoch=context.lease.epoch)
-            self._delete_rows(context, table, wanted, braked=True, tidied=name not in values.PRIVATE)
-        if stage in prepared:
-            values.tidy(self, context)
-        self._delete_embeddings(context, wanted)
-        self._delete_objects(context, wanted)
-
-    def _delete_rows(
-        self, context: Context, table: StageTable, wanted: Hashes, *, stage: Deleting = ROWS_ALONE, braked: bool, tidied: bool = True
-    ) -> None:
-        """Delete rows of a table that its own stage does not see to in this run, and leave nothing readable of them after the retention."""
-        if braked:
-            self._check_brake(context, table, wanted)
-        delete_absent(stage, table, wanted, ensure=context.limits.ensure)
-        if tidied and table.newest() is not None:
-            table.tidy(context.limits.retention)
-
-    def _check_brake(self, context: Context, table: StageTable, wanted: Hashes) -> None:
-        published, approval = table.published(), context.run.approval
-        if published is not None:
-            ids = published.observed.ids
-            doomed = len(plan(RowSet(wanted, wanted), RowSet(ids, ids)).deletes)
-            # An approval names what the source was looked at, which a blocked stage does not publish: its count is what limits it here.
-            version = approval.source_version if approval is not None else published.state.source_version
-            context.limits.brake.check("deletes", table.uri, version, doomed, len(ids))
-
-    def _delete_embeddings(self, context: Context, wanted: Hashes, *, current: str | None = None) -> None:
-        """Deletes reach embeddings of every generation; the current one has seen to its own."""
-        for made in children(open_store(self.settings.storage), "embeddings"):
-            if made != current:
-                table = self.table("embeddings", context.ref, made, epoch=context.lease.epoch)
-                self._delete_rows(context, table, wanted, braked=current is None)
-
-    def _delete_objects(self, context: Context, wanted: Hashes, *, current: str | None = None) -> None:
-        """Deletes reach collections of every generation that this table was ever sent to; the current one has seen to its own."""
-        ref, spec, index = context.ref, context.spec, self.engines.index()
-        for made in children(open_store(self.settings.storage), "weaviate_collections"):
-            name = collection_name(spec.collection, made)
-            incarnation = index.incarnation(name) if made != current else None
-            schema = index.describe(name) if incarnation else None
-            if incarnation and schema:
-                index.delete(name, empty_hashes())  # a visit: nobody writes to collections of other models any more
-                stage = indexed.IndexedStage(
-                    ref=ref, spec=spec, index=index, schema=schema, incarnation=incarnation, properties_type=pa.struct([])
-                )
-                table = self._table(context, stage, "weaviate_collections", made, incarnation)
-                self._delete_rows(context, table, wanted, stage=stage, braked=current is None)
+    # --- aliases ---
 
     def settle_alias(self, collection: str) -> AliasMove:
         """Point a collection's alias to the champion's generation, if every table that feeds it is published there."""
@@ -426,8 +351,6 @@ class Pipeline:
         incarnation = index.incarnation(name) if name is not None else None
         return (name.removeprefix(f"{collection}_"), incarnation) if name is not None and incarnation is not None else None
 
-    # --- what is waiting ---
-
     def current(self, stage: StageName, ref: TableRef, model: ModelVersion | None) -> StageTable | None:
         """A stage table as it is under a model, to look at; None where there can be none: no model, or no collection yet."""
         if stage not in ("embeddings", "weaviate_collections"):
@@ -440,29 +363,6 @@ class Pipeline:
             return self.table(stage, ref, names.embeddings)
         incarnation = self.engines.index().incarnation(collection_name(spec.collection, names.collection))
         return self.table(stage, ref, names.collection, incarnation) if incarnation else None
-
-    def tokens_waiting(self, ref: TableRef) -> int:
-        """Tokens that the champion would have to encode for a table, estimated from characters; everything where there is no champion."""
-        return self.waiting(ref).tokens
-
-    def waiting(self, ref: TableRef) -> Waiting:
-        """Published redacted texts of a table that the champion has not embedded yet; all of them where there is no champion."""
-        view = self.published("redacted_text", ref)
-        if view is None:
-            return Waiting(0, 0)
-        columns = view.content(redacted_layout.CHARACTERS, redacted_layout.TEXT_FINGERPRINT)[2]
-        done = self._embedded_texts(ref)
-        fresh = pa.array([text not in done for text in columns.column(redacted_layout.TEXT_FINGERPRINT).to_pylist()], pa.bool_())
-        characters = columns.column(redacted_layout.CHARACTERS).filter(fresh).to_numpy()
-        return Waiting(len(characters), round(int(characters.sum()) / CHARACTERS_PER_TOKEN))
-
-    def _embedded_texts(self, ref: TableRef) -> set[bytes]:
-        champion = self.engines.champion_or_none()
-        if champion is None:
-            return set()
-        names = self.generations(self.settings.tables.spec_for(ref), champion)
-        view = self.published("embeddings", ref, names.embeddings)
-        return set(view.content(embedded_layout.TEXT_FINGERPRINT)[2].column(0).to_pylist()) if view is not None else set()
 
     # --- inside ---
 

@@ -23,7 +23,7 @@ from vector_assets.fingerprint import Hashes, input_fingerprints
 from vector_assets.indexed.stage import IndexedStage
 from vector_assets.models.generation import collection_name
 from vector_assets.models.registry import ModelVersion
-from vector_assets.pipeline import CHARACTERS_PER_TOKEN, Pipeline, RawWork, StageName
+from vector_assets.pipeline import Pipeline, RawWork, StageName
 from vector_assets.raw.source import TableRead
 from vector_assets.reconcile.plan import Lookup, Plan, RowSet, plan
 from vector_assets.reconcile.run import Brake
@@ -32,6 +32,7 @@ from vector_assets.reconcile.sync import wanted_state
 from vector_assets.reconcile.view import View
 from vector_assets.redacted.layout import CHARACTERS
 from vector_assets.tables import TableRef, TableSpec
+from vector_assets.waiting import CHARACTERS_PER_TOKEN, waiting
 
 _UNKNOWN = np.uint64(2**64 - 1)  # both lanes: the fingerprint of what is not computed yet, which equals no other
 
@@ -187,9 +188,9 @@ class _Planner:
 
     def _to_encode(self, todo: Plan, uncertain: int) -> dict[str, int]:
         """Texts that are published and not embedded, and those that are still to be redacted."""
-        waiting = self._pipeline.waiting(self._ref)
-        texts = min(waiting.texts + uncertain, todo.upserts)
-        tokens = waiting.tokens + round(uncertain * self._characters / CHARACTERS_PER_TOKEN) if texts else 0
+        known = waiting(self._pipeline, self._ref)
+        texts = min(known.texts + uncertain, todo.upserts)
+        tokens = known.tokens + round(uncertain * self._characters / CHARACTERS_PER_TOKEN) if texts else 0
         return {"encoded": texts, "reused": todo.upserts - texts, "tokens": tokens}
 
     def _seconds(self, stage: StageName, todo: Plan, tokens: int) -> float:

@@ -70,38 +70,43 @@ def rejected_rows(pipeline: Pipeline, ref: TableRef, model: ModelVersion | None)
     """Rejected rows of each stage under a model: of its published version, then those that only its newest one rejects."""
     for stage in STAGES:
         seen: set[str] = set()
-        for view, published in _views(pipeline, stage, ref, model):
-            for row in _rejected(view, ref, stage, published=published):
-                if row.row_id not in seen:
-                    yield row
-                seen.add(row.row_id)
+        for row in _rejected(pipeline.current(stage, ref, model), ref, stage):
+            if row.row_id not in seen:
+                yield row
+            seen.add(row.row_id)
 
 
-def _views(pipeline: Pipeline, stage: StageName, ref: TableRef, model: ModelVersion | None) -> Iterator[tuple[View, bool]]:
-    """The published version of a stage table, and the newest where that is another one; each with whether it is published."""
-    table = pipeline.current(stage, ref, model)
+class _Version(NamedTuple):
+    view: View
+    published: bool
+
+
+def _versions(table: StageTable | None) -> Iterator[_Version]:
+    """The published version of a stage table, and the newest where that is another one."""
     published = table.published() if table is not None else None
     newest = table.newest() if table is not None else None
     if published is not None:
-        yield published, True
+        yield _Version(published, True)
     if newest is not None and (published is None or newest.version != published.version):
-        yield newest, False
+        yield _Version(newest, False)
 
 
-def _rejected(view: View, ref: TableRef, stage: StageName, *, published: bool) -> Iterator[Rejected]:
-    for batch in view.batches(_COLUMNS, where=_REJECTED):
-        for row in batch.to_pylist():
-            yield Rejected(
-                table=ref.key,
-                stage=stage,
-                row_id=row[ROW_ID].hex(),
-                reason=row[REASON],
-                attempts=row[ATTEMPTS],
-                first_seen=row[FIRST_SEEN],
-                last_seen=row[LAST_SEEN],
-                stale=row[CONTENT] is not None,
-                published=published,
-            )
+def _rejected(table: StageTable | None, ref: TableRef, stage: StageName) -> Iterator[Rejected]:
+    """Rejected rows of each version; those that both reject twice."""
+    for view, published in _versions(table):
+        for batch in view.batches(_COLUMNS, where=_REJECTED):
+            for row in batch.to_pylist():
+                yield Rejected(
+                    table=ref.key,
+                    stage=stage,
+                    row_id=row[ROW_ID].hex(),
+                    reason=row[REASON],
+                    attempts=row[ATTEMPTS],
+                    first_seen=row[FIRST_SEEN],
+                    last_seen=row[LAST_SEEN],
+                    stale=row[CONTENT] is not None,
+                    published=published,
+                )
 
 
 # --- one row -----------------------------------------------------------------------------------------------------------------------------
@@ -114,7 +119,8 @@ def row_states(pipeline: Pipeline, ref: TableRef, row_id: str, model: ModelVersi
     """
     found = []
     for stage in STAGES:
-        *_, last = [None, *(_state(view, stage, row_id, published=published) for view, published in _views(pipeline, stage, ref, model))]
+        versions = _versions(pipeline.current(stage, ref, model))
+        *_, last = [None, *(_state(view, stage, row_id, published=published) for view, published in versions)]
         if last is not None:
             found.append(last)
     if not found:
@@ -163,7 +169,7 @@ def current_values(pipeline: Pipeline, ref: TableRef, row_id: str) -> dict[str, 
 
 
 def _stored_key(pipeline: Pipeline, ref: TableRef, row_id: str) -> pa.StructArray | None:
-    for view, _ in _views(pipeline, "raw_tables", ref, None):
+    for view, _ in _versions(pipeline.current("raw_tables", ref, None)):
         at = _position(view, row_id)
         if at is not None:
             key = view.take(at, [KEY]).column(KEY).combine_chunks()
@@ -199,7 +205,7 @@ def requeue(
         return 0
     with lease(pipeline.settings.storage, ref, run.id, wait_seconds=run.wait_seconds) as held:
         tables = {name: table for name in stages if (table := pipeline.current(name, ref, model)) is not None}
-        refused = {name: {row.row_id for row in _all_rejected(table, ref, name)} for name, table in tables.items()}
+        refused = {name: {row.row_id for row in _rejected(table, ref, name)} for name, table in tables.items()}
         if rows is not None:
             refused = {name: ids.intersection(rows) for name, ids in refused.items()}
         again: set[str] = set()
@@ -209,12 +215,6 @@ def requeue(
                 held.ensure()
                 tables[name].forget(_ids(sorted(again)))
     return len(again)
-
-
-def _all_rejected(table: StageTable, ref: TableRef, stage: StageName) -> Iterator[Rejected]:
-    for view in (table.published(), table.newest()):
-        if view is not None:
-            yield from _rejected(view, ref, stage, published=True)
 
 
 def _ids(row_ids: Collection[str]) -> Hashes:

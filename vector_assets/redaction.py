@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from vector_assets.fingerprint import version_of
+from vector_assets.frozen import Frozen
 
 Checksum = Literal["none", "luhn", "mod97", "iban"]
 Engine = Literal["spacy", "transformers", "gliner"]
@@ -23,11 +24,7 @@ _EVERY = "*"
 _WEB_MODELS = ("en", "zh")  # spaCy's small models of these are trained on web texts, all others on news
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-class NlpSpec(_Model):
+class NlpSpec(Frozen):
     """The model that finds names in one language.
 
     `model`: of spaCy, an installed package; of transformers and GLiNER, a name in the local cache of Hugging Face; or a folder, which
@@ -44,19 +41,19 @@ class NlpSpec(_Model):
         return Path(self.model) if self.model.startswith((".", "/")) else None
 
 
-class Replace(_Model):
+class Replace(Frozen):
     """`<ENTITY>`."""
 
     operator: Literal["replace"] = "replace"
 
 
-class Pseudonym(_Model):
+class Pseudonym(Frozen):
     """`<ENTITY:KEY:DIGITS>`: the same value is the same pseudonym in every table, and nobody can tell the value without the secret."""
 
     operator: Literal["pseudonym"]
 
 
-class Mask(_Model):
+class Mask(Frozen):
     """Every character is `char` but the last `keep_last`, which stay where the value is at least twice as long."""
 
     operator: Literal["mask"]
@@ -67,7 +64,7 @@ class Mask(_Model):
 Operator = Annotated[Replace | Pseudonym | Mask, Field(discriminator="operator")]
 
 
-class CustomRecognizer(_Model):
+class CustomRecognizer(Frozen):
     """Personal data of one's own: a pattern, or words, that stand for an entity.
 
     `regex`: searched without regard to case; `.` matches line ends, `^` and `$` match at lines. A text that keeps it busy for 5 s is
@@ -116,7 +113,7 @@ def _of_every_language(value: object) -> object:
     return {_EVERY: value} if isinstance(value, dict) and {"engine", "model"} & value.keys() else value
 
 
-class RedactionPolicy(_Model):
+class RedactionPolicy(Frozen):
     """What counts as personal data, and what replaces it.
 
     Each text is searched in every one of `languages`, and what any of them finds goes. `nlp`: the model of all languages, or of each;

@@ -19,7 +19,8 @@ from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from vector_assets.errors import ConfigurationError
-from vector_assets.tables import Sources, load_sources
+from vector_assets.sources_file import load_sources
+from vector_assets.tables import MessageFormat, Sources
 
 PREFIX = "VECTOR_ASSETS_"
 MIN_SECRET_BYTES = 16
@@ -82,7 +83,7 @@ class Settings(BaseSettings):
     redaction_workers: int = Field(default=0, ge=0, description="Presidio processes; 0: one per core.")
     webhook_url: SecretStr | None = Field(default=None, description="Where notifications are posted; a secret.")
     webhook_url_file: Path | None = Field(default=None, description="File that holds that address.")
-    webhook_format: Literal["json", "slack", "alertmanager", "pagerduty"] = Field(default="json", description="What is posted there.")
+    webhook_format: MessageFormat = Field(default="json", description="What is posted there.")
     webhook_key: SecretStr | None = Field(default=None, description="PagerDuty's routing key; its address is known.")
     webhook_key_file: Path | None = Field(default=None, description="File that holds that key.")
     ui_url: str = Field(default="", description="Address of Dagster's webserver, for links in notifications.")

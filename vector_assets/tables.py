@@ -1,4 +1,4 @@
-"""What to sync: `sources.yaml` as frozen, validated models, and the names of tables. No environment, no I/O but reading that file.
+"""What to sync: `sources.yaml` as frozen, validated models, and the names of tables. No environment, no I/O: `sources_file.py` reads it.
 
 A `TableRef` is the identity of a table; its `key` is the Dagster partition key and the start of every path. A `TableSpec` is what
 sources.yaml says of it. Patterns stay patterns here: `Sources.spec_for` answers for one concrete table.
@@ -9,19 +9,19 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple, Self
 from urllib.parse import quote, unquote
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 
+from vector_assets.catalogs import Catalog
 from vector_assets.checks.catalog import CHECKS
 from vector_assets.checks.expressions import columns_of
 from vector_assets.checks.judge import VERSIONS, WARM_UP, Bounds, Thresholds
 from vector_assets.errors import ConfigurationError
 from vector_assets.fingerprint import version_of
+from vector_assets.frozen import Frozen
 from vector_assets.redaction import RedactionPolicy
 
 MAX_PATH_PART_BYTES = 100
@@ -64,72 +64,10 @@ def _path_part(encoded: str) -> str:
     return f"{encoded[:60]}~{version_of('path', name=encoded)}"
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+# --- collections -----------------------------------------------------------------------------------------------------------------------
 
 
-# --- catalogs and collections ----------------------------------------------------------------------------------------------------------
-
-
-class DuckDBCatalog(_Model):
-    """A DuckDB database file."""
-
-    engine: Literal["duckdb"]
-    path: Path
-
-
-class TrinoCatalog(_Model):
-    """One catalog of one Trino cluster, and how to log in there. Catalogs of one cluster may log in as different users."""
-
-    engine: Literal["trino"]
-    host: str = Field(min_length=1)
-    port: int = Field(default=8080, ge=1, le=65535)
-    user: str = Field(min_length=1)
-    catalog: str = Field(min_length=1)
-    tls: bool | None = None
-    ca: Path | None = None
-    password: SecretStr | None = None
-    password_file: Path | None = None
-    jwt: SecretStr | None = None
-    jwt_file: Path | None = None
-    roles: dict[str, str] = Field(default_factory=dict)
-    session: dict[str, str | int | float | bool] = Field(default_factory=dict)
-    client_tags: tuple[str, ...] = ()
-    spooling: bool = True
-    timeout_seconds: float = Field(default=60, gt=0)
-
-    @field_validator("host")
-    @classmethod
-    def _alone(cls, host: str) -> str:
-        if "/" in host or "@" in host or host.count(":") == 1:  # two and more: an IPv6 address
-            raise ValueError("not a host alone: the port is a setting of its own, and `tls` says what https:// would")
-        return host.strip("[]")
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        given = [name for name in ("password", "password_file", "jwt", "jwt_file") if getattr(self, name) is not None]
-        if len(given) > 1:
-            raise ValueError(f"{given[0]} and {given[1]} are both given: one way to log in is enough")
-        if given and not self.encrypted:
-            raise ValueError(f"tls is off, and {given[0]} would travel in the clear: Trino takes it over TLS only")
-        if self.ca is not None and not self.encrypted:
-            raise ValueError("ca is given, and tls is off: remove one of them")
-        return self
-
-    @property
-    def encrypted(self) -> bool:
-        """Whether the cluster is spoken to over TLS: as `tls` says; where it says nothing, when there is a credential, a `ca`, or a port
-        that is usually TLS (443, 8443)."""
-        if self.tls is not None:
-            return self.tls
-        credentials = (self.password, self.password_file, self.jwt, self.jwt_file, self.ca)
-        return any(each is not None for each in credentials) or self.port in (443, 8443)
-
-
-Catalog = Annotated[DuckDBCatalog | TrinoCatalog, Field(discriminator="engine")]
-
-
-class HnswSpec(_Model):
+class HnswSpec(Frozen):
     """Knobs of Weaviate's vector index; None: the server's default. The embedded index has none of them."""
 
     ef: int | None = Field(default=None, ge=-1)
@@ -137,7 +75,7 @@ class HnswSpec(_Model):
     max_connections: int | None = Field(default=None, ge=4)
 
 
-class CollectionSpec(_Model):
+class CollectionSpec(Frozen):
     """How a collection's vectors are compared and indexed, and (in Weaviate) replicated; part of the generation."""
 
     distance: Literal["cosine", "dot", "l2-squared"] = "cosine"
@@ -158,7 +96,7 @@ PropertyPolicy = Literal["keep", "redact", "hash", "drop"]
 PropertyType = Literal["text", "int", "number", "boolean", "timestamp"]
 
 
-class PropertySpec(_Model):
+class PropertySpec(Frozen):
     """What becomes of a column beside the text. `type` fixes the type in the collection (else it follows the first table's column)."""
 
     policy: PropertyPolicy
@@ -168,7 +106,7 @@ class PropertySpec(_Model):
 ColumnType = Literal["integer", "number", "string", "boolean", "date", "timestamp", "time", "binary", "list", "struct"]
 
 
-class ColumnRules(_Model):
+class ColumnRules(Frozen):
     """Quality rules of one column; a row that breaks one is rejected with the rule's name, never with the value. Two are not of single
     rows: a column of another `type` stops the table, and so do values of a `unique` column that occur twice."""
 
@@ -193,14 +131,14 @@ class ColumnRules(_Model):
         return value
 
 
-class CheckLimits(_Model):
+class CheckLimits(Frozen):
     """Thresholds of one check for one table, in the check's own measure; None: never."""
 
     warn: float | None = Field(default=None, ge=0)
     block: float | None = Field(default=None, ge=0)
 
 
-class HistorySpec(_Model):
+class HistorySpec(Frozen):
     """How many published versions a new one is compared with, and how many it takes until anything is said."""
 
     versions: int = Field(default=VERSIONS, ge=2, le=100)
@@ -213,7 +151,7 @@ class HistorySpec(_Model):
         return self
 
 
-class PassageRule(_Model):
+class PassageRule(Frozen):
     """How a text becomes passages; part of the embedding generation. `max_tokens` None: the model's own limit."""
 
     max_tokens: int | None = Field(default=None, ge=16)
@@ -224,7 +162,7 @@ def _policy(value: object) -> object:
     return {"policy": value} if isinstance(value, str) else value
 
 
-class TableSpec(_Model):
+class TableSpec(Frozen):
     """One entry under `tables:`; `table` may be a pattern (`lake.support.*`)."""
 
     table: str
@@ -370,11 +308,14 @@ def parse_template(template: str) -> tuple[tuple[str, str | None], ...]:
     return tuple(parts)
 
 
-class ReceiverSpec(_Model):
+MessageFormat = Literal["json", "slack", "alertmanager", "pagerduty"]
+
+
+class ReceiverSpec(Frozen):
     """Somebody who is told what goes wrong. Address and routing key are secrets: `${VAR}`, or a file."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")
-    format: Literal["json", "slack", "alertmanager", "pagerduty"] = "json"
+    format: MessageFormat = "json"
     url: SecretStr | None = None
     url_file: Path | None = None
     key: SecretStr | None = None
@@ -389,7 +330,7 @@ class ReceiverSpec(_Model):
         return self
 
 
-class Sources(_Model):
+class Sources(Frozen):
     """The whole of sources.yaml."""
 
     catalogs: dict[str, Catalog]
@@ -456,76 +397,3 @@ class Sources(_Model):
     def tables_of(self, collection: str) -> tuple[TableSpec, ...]:
         """Entries that feed a collection."""
         return tuple(spec for spec in self.tables if spec.collection == collection)
-
-
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-
-
-def load_sources(path: Path, variables: Mapping[str, str]) -> Sources:
-    """Read and validate sources.yaml. `${VAR}` in a value is replaced from `variables`; a relative path counts from the file.
-
-    `redaction:` may name a YAML file of policies, by name; `${VAR}` and relative paths in it work alike.
-
-    Raises ConfigurationError, naming the file, the place and the remedy.
-    """
-    raw = _expand(_yaml(path, "`vector-assets init` writes a commented one"), variables, path)
-    policies = path
-    if isinstance(raw, dict) and isinstance(raw.get("redaction"), str):
-        policies = path.parent / raw["redaction"]
-        raw |= {"redaction": _expand(_yaml(policies, f"redaction: in {path} names it"), variables, policies)}
-    try:
-        sources = Sources.model_validate(raw)
-    except ValidationError as error:
-        raise ConfigurationError(_first_problem(error, path, policies)) from None
-    return sources.model_copy(
-        update={
-            "catalogs": {name: _anchored(catalog, path.parent) for name, catalog in sources.catalogs.items()},
-            "redaction": {name: policy.anchored(policies.parent) for name, policy in sources.redaction.items()},
-        }
-    )
-
-
-def _yaml(path: Path, remedy: str) -> object:
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigurationError(f"there is no {path}: {remedy}") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigurationError(f"{path} cannot be read as YAML: {error}") from error
-
-
-def _anchored(catalog: Catalog, folder: Path) -> Catalog:
-    paths = {name: folder / value for name, value in catalog if isinstance(value, Path)}
-    return catalog.model_copy(update=paths)
-
-
-def _expand(value: object, variables: Mapping[str, str], path: Path) -> object:
-    if isinstance(value, dict):
-        return {key: _expand(item, variables, path) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_expand(item, variables, path) for item in value]
-    if not isinstance(value, str):
-        return value
-
-    def replace(match: re.Match[str]) -> str:
-        if match.group(1) not in variables:
-            raise ConfigurationError(f"{path} uses ${{{match.group(1)}}}, which is not set: set the variable, or remove it from the file")
-        return variables[match.group(1)]
-
-    return _VARIABLE.sub(replace, value)
-
-
-def _first_problem(error: ValidationError, path: Path, policies: Path) -> str:
-    # A name that does not exist comes first: it is the likely cause of one that is missing.
-    problem = min(error.errors(include_url=False, include_input=False), key=lambda problem: problem["type"] != "extra_forbidden")
-    loc = [str(part) for part in problem["loc"]]
-    if loc[:1] == ["catalogs"]:
-        del loc[2:3]  # the engine, which pydantic puts in between
-    if loc[:1] == ["redaction"] and policies != path:
-        path, loc = policies, loc[1:]
-    place = ".".join(loc)
-    message = problem["msg"].removeprefix("Value error, ")
-    if problem["type"] == "extra_forbidden":
-        message = "no such setting; check the spelling"
-    more = error.error_count() - 1
-    return f"{path}: {place + ': ' if place else ''}{message}" + (f" (and {more} more)" if more else "")

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "vector_assets"
 
 STAGES = {"raw", "cleaned", "redacted", "embedded", "indexed"}
-SHARED = {"checks", "errors", "fingerprint", "redaction", "settings", "tables"}
+SHARED = {"catalogs", "checks", "errors", "fingerprint", "redaction", "settings", "tables"}
 CORE = SHARED | {"reconcile", "models"}
 # part of vector_assets -> the other parts that it may import; parts not named here (defs, cli, demo, …) may import any.
 MAY_IMPORT = {
@@ -26,16 +26,21 @@ MAY_IMPORT = {
     "errors": set(),
     "fingerprint": set(),
     "checks": {"errors"},
-    "redaction": {"fingerprint"},
-    "tables": {"checks", "errors", "fingerprint", "redaction"},
-    "settings": {"errors", "tables"},
+    "frozen": set(),
+    "catalogs": {"frozen"},
+    "redaction": {"fingerprint", "frozen"},
+    "tables": {"catalogs", "checks", "errors", "fingerprint", "frozen", "redaction"},
+    "sources_file": {"catalogs", "errors", "tables"},
+    "settings": {"errors", "sources_file", "tables"},
     "launcher": {"errors", "settings"},
     "notify": {"errors", "fingerprint", "settings", "tables"},
     "arenas": set(),
     "engines": CORE | STAGES,
     "evaluation": CORE | {"redacted"},
-    "pipeline": CORE | STAGES | {"engines", "values", "evaluation"},
+    "pipeline": CORE | STAGES | {"deletes", "engines", "values", "evaluation", "waiting"},
+    "deletes": CORE | STAGES | {"pipeline", "values"},
     "values": CORE | STAGES | {"pipeline"},
+    "waiting": CORE | STAGES | {"pipeline"},
     "search": CORE | STAGES,
 }
 # Presidio lives in worker processes, which load these modules and nothing else of the package does.

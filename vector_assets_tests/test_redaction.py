@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from vector_assets.errors import ConfigurationError
 from vector_assets.redaction import CustomRecognizer, Mask, NlpSpec, Pseudonym, RedactionPolicy
-from vector_assets.tables import load_sources
+from vector_assets.sources_file import load_sources
 
 BADGE = CustomRecognizer(entity="BADGE", regex=r"E\d{5}", context=("badge",))
 # What can be set beside the models, each away from its default.

@@ -10,19 +10,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from vector_assets.catalogs import DuckDBCatalog, TrinoCatalog
 from vector_assets.errors import ConfigurationError
-from vector_assets.tables import (
-    CollectionSpec,
-    DuckDBCatalog,
-    HnswSpec,
-    Sources,
-    TableRef,
-    TableSpec,
-    TrinoCatalog,
-    encode_part,
-    load_sources,
-    parse_template,
-)
+from vector_assets.sources_file import load_sources
+from vector_assets.tables import CollectionSpec, HnswSpec, Sources, TableRef, TableSpec, encode_part, parse_template
 
 # --- names -----------------------------------------------------------------------------------------------------------------------------
 

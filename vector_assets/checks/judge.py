@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from vector_assets.checks.catalog import check_named
 from vector_assets.checks.result import CheckResult, Figure
-from vector_assets.checks.statistics import Statistics, deviation, most_moved, stability_index
+from vector_assets.checks.statistics import Statistics, comparable, deviation, most_moved, stability_index
 
 VERSIONS = 20
 WARM_UP = 5
@@ -66,7 +66,7 @@ class Judge:
 
     def median(self, name: str) -> float:
         """The median of a number over history; 0 where there is none, however short it is."""
-        before = self._before(name)
+        before = self.before(name)
         return statistics.median(before) if before else 0.0
 
     def limit(self, check: str, value: float, said: str, figures: Mapping[str, Figure] | None = None) -> CheckResult:
@@ -92,7 +92,7 @@ class Judge:
         floor = check_named(check).floor
         found: dict[str, _Found] = {}
         for name, now in numbers.items():
-            before = self._before(name)
+            before = self.before(name)
             if len(before) >= self.thresholds.warm_up:
                 middle = statistics.median(before)
                 score = deviation(now, before, floor=max(floor * abs(middle), _FEW) if relative else floor)
@@ -105,8 +105,7 @@ class Judge:
         words; never a value."""
         found: dict[str, _Found] = {}
         for name, now in histograms.items():
-            earlier = [past.histograms[name] for past in self.history if name in past.histograms]
-            before = [counts for counts in earlier if len(counts) == len(now) and any(counts)]  # other bins: made by other rules
+            before = comparable(now, (past.histograms[name] for past in self.history if name in past.histograms))
             if len(before) >= self.thresholds.warm_up and sum(now) >= ROWS:
                 score, moved = stability_index(now, before), most_moved(now, before)
                 what = named(name, moved.bin)
@@ -119,7 +118,7 @@ class Judge:
 
     def _worst(self, check: str, found: Mapping[str, _Found], numbers: Mapping[str, float]) -> CheckResult:
         if not found:
-            return self._unjudged(check, numbers, self._begins())
+            return self._unjudged(check, numbers, self.begins())
         ranked = sorted(found, key=lambda each: (-found[each].score, each))
         name, shown = ranked[0], {each: numbers[each] for each in ranked[:_SHOWN] if each in numbers}
         worst = found[name]
@@ -131,16 +130,18 @@ class Judge:
         figures: dict[str, Figure] = {name: _shown(now) for name, now in shown.items()}
         return CheckResult(check, passed=True, said=why, figures=figures, history=self.past(shown))
 
-    def _begins(self) -> str:
+    def begins(self) -> str:
+        """Why nothing is said yet, in words."""
         seen, wanted = len(self.history), self.thresholds.warm_up
         return f"warming up: {seen} of {wanted} published versions to compare with" if seen < wanted else "nothing to compare with"
 
-    def _before(self, name: str) -> list[float]:
+    def before(self, name: str) -> list[float]:
+        """A number over history, the oldest first, of the versions that have it."""
         return [past.numbers[name] for past in self.history if name in past.numbers]
 
     def past(self, numbers: Mapping[str, float]) -> dict[str, tuple[float, ...]]:
         """Numbers over history, the oldest first, and as they are now; those that have no history are left out."""
-        return {name: (*self._before(name), now) for name, now in numbers.items() if self._before(name)}
+        return {name: (*before, now) for name, now in numbers.items() if (before := self.before(name))}
 
 
 def _shown(number: float) -> str:

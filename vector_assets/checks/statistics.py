@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-MAD_SCALE = 1.4826  # of a normal distribution: standard deviation / MAD
+_MAD_SCALE = 1.4826  # of a normal distribution: standard deviation / MAD
 _LEAST_SHARE = 0.001
 _EXPECTED = 5.0  # rows that a bin of its own expects at least
 
@@ -79,9 +79,21 @@ def deviation(now: float, before: Sequence[float], *, floor: float) -> float:
     """How far a number is from earlier ones, in robust standard deviations of at least `floor`. 0 without earlier ones."""
     if not before:
         return 0.0
-    middle = statistics.median(before)
-    spread = MAD_SCALE * statistics.median(abs(value - middle) for value in before)
+    middle, spread = centre(before)
     return float(abs(now - middle) / max(spread, floor))
+
+
+class Centre(NamedTuple):
+    """The median of some numbers, and their MAD as a standard deviation."""
+
+    median: float
+    spread: float
+
+
+def centre(numbers: Sequence[float]) -> Centre:
+    """Where numbers lie and how far apart, whatever one of them is. There has to be one."""
+    middle = statistics.median(numbers)
+    return Centre(middle, _MAD_SCALE * statistics.median(abs(number - middle) for number in numbers))
 
 
 class Moved(NamedTuple):
@@ -97,7 +109,7 @@ def stability_index(now: Sequence[int], before: Iterable[Sequence[int]]) -> floa
 
     0 where either is empty. Histograms of another number of bins were made by other rules and are left out.
     """
-    past, here = _comparable(now, before), sum(now)
+    past, here = _matrix(now, before), sum(now)
     if not here or not len(past):
         return 0.0
     groups = _groups(past, here)
@@ -110,14 +122,19 @@ def stability_index(now: Sequence[int], before: Iterable[Sequence[int]]) -> floa
 
 def most_moved(now: Sequence[int], before: Iterable[Sequence[int]]) -> Moved:
     """The bin whose share differs most from its median share. Neither side may be empty."""
-    shares, expected = np.array(now) / sum(now), _median_shares(_comparable(now, before))
+    shares, expected = np.array(now) / sum(now), _median_shares(_matrix(now, before))
     at = int(np.abs(shares - expected).argmax())
     return Moved(at, float(shares[at]), float(expected[at]))
 
 
-def _comparable(now: Sequence[int], before: Iterable[Sequence[int]]) -> _Counts:
-    """Earlier histograms of the same bins, shape (versions, bins); empty ones are left out."""
-    return np.array([counts for counts in before if len(counts) == len(now) and any(counts)], dtype=np.int64)
+def comparable(now: Sequence[int], before: Iterable[Sequence[int]]) -> list[Sequence[int]]:
+    """Earlier histograms that one can be compared with: not empty, and of the same bins; others were made by other rules."""
+    return [counts for counts in before if len(counts) == len(now) and any(counts)]
+
+
+def _matrix(now: Sequence[int], before: Iterable[Sequence[int]]) -> _Counts:
+    """Those that are comparable, shape (versions, bins)."""
+    return np.array(comparable(now, before), dtype=np.int64)
 
 
 def _median_shares(counts: _Counts) -> _Shares:

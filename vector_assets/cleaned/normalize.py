@@ -62,7 +62,7 @@ def normalize_column(column: pa.Array, *, html: bool = False) -> pa.Array:
     Returns:
         n strings of the same type; the very same array where nothing needs a change.
     """
-    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+    if not is_text(column.type):
         return normalize_column(column.cast(pa.large_string()), html=html).cast(column.type)
     column = as_utf8(column)
     suspect = pc.match_substring_regex(column, _SUSPECT_HTML if html else _SUSPECT)
@@ -71,6 +71,11 @@ def normalize_column(column: pa.Array, *, html: bool = False) -> pa.Array:
         return column
     cleaned = [normalize_text(text, html=html) for text in column.take(rows).to_pylist()]
     return pc.replace_with_mask(column, pc.fill_null(suspect, False), pa.array(cleaned, column.type))
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a column of this type holds texts, as Arrow's functions for strings take them (they know no `string_view`)."""
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def as_utf8(column: pa.Array) -> pa.Array:

@@ -28,6 +28,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vector_assets.checks.statistics import Statistics
+from vector_assets.cleaned.normalize import is_text
 from vector_assets.cleaned.signals import Signals
 from vector_assets.fingerprint import version_of
 from vector_assets.tables import TableSpec
@@ -132,7 +133,7 @@ def _slots(spec: TableSpec, field: pa.Field) -> Iterable[Slot]:
     if name in spec.key:
         return
     policy = spec.properties[name].policy if name in spec.shown else None
-    text, exact = pa.types.is_string(kind) or pa.types.is_large_string(kind), pa.types.is_integer(kind) or pa.types.is_decimal(kind)
+    text, exact = is_text(kind), pa.types.is_integer(kind) or pa.types.is_decimal(kind)
     found: list[Statistic] = []
     if text and (name in spec.text_columns or policy == "redact"):
         found.append("length")
@@ -170,7 +171,7 @@ def _magnitudes(column: pa.Array) -> Bytes:
 def _categories(column: pa.Array) -> Bytes:
     if pa.types.is_decimal(column.type):  # 5.00 is 5: a wider type changes no bucket
         column = pc.replace_substring_regex(column.cast(pa.string()), r"\.0+$|(\.\d*[1-9])0+$", r"\1")
-    elif not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+    elif not is_text(column.type):
         column = column.cast(pa.string())
     coded = column.dictionary_encode()
     words = [_bucket(word) for word in coded.dictionary.to_pylist()]

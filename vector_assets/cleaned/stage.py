@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vector_assets.checks.judge import Judge
-from vector_assets.cleaned.normalize import NORMALIZE_VERSION, normalize_column
+from vector_assets.cleaned.normalize import NORMALIZE_VERSION, is_text, normalize_column
 from vector_assets.cleaned.profile import PROFILE_VERSION, Layout
 from vector_assets.cleaned.quality import audited, unique_fingerprints
 from vector_assets.cleaned.schema import RowRules
@@ -113,16 +113,12 @@ class CleanedStage:
         found = [
             signals(column, html=field.name in self._spec.html)
             for field, column in zip(values.type, values.flatten(), strict=True)
-            if _is_text(field.type) and field.name in (*self._spec.text_columns, *self._spec.shown)
+            if is_text(field.type) and field.name in (*self._spec.text_columns, *self._spec.shown)
         ]
         nothing = np.zeros(len(values), dtype=np.uint8)
         return Signals(*(np.maximum.reduce([nothing, *counts]) for counts in zip((nothing, nothing), *found, strict=True)))
 
     def _clean(self, field: pa.Field, column: pa.Array) -> pa.Array:
-        if _is_text(field.type):
+        if is_text(field.type):
             return normalize_column(column, html=field.name in self._spec.html)
         return pc.if_else(pc.is_null(column), None, column) if field.nullable and column.null_count else column
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))

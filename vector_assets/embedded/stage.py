@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from vector_assets.checks.judge import Judge
@@ -38,9 +37,6 @@ from vector_assets.tables import PassageRule
 
 EMBEDDED_VERSION = 2  # bump when the same input gives another output
 INPUT_COLUMNS = (TEXT, PROPERTIES, TEXT_FINGERPRINT, PROPERTIES_FINGERPRINT)
-
-
-Vector = npt.NDArray[np.float16]
 
 
 class _Passage(NamedTuple):
@@ -135,7 +131,7 @@ class EmbeddedStage:
         passages = [_Passage(text_fingerprint(part, "passage"), part, n) for part, n in zip(parts, tokens, strict=True)]
         return _Row(passages, len(spans), sum(n > self._encoder.max_tokens for n in tokens))
 
-    def _encode(self, missing: Mapping[bytes, _Passage]) -> tuple[dict[bytes, Vector], dict[bytes, str]]:
+    def _encode(self, missing: Mapping[bytes, _Passage]) -> tuple[dict[bytes, Stored], dict[bytes, str]]:
         """Vectors by passage, and of those that are not as they must be, also when encoded alone and exactly: why."""
         if not missing:
             return {}, {}
@@ -154,7 +150,7 @@ class EmbeddedStage:
     def _stored(self, vectors: object, rows: int) -> Stored:
         return as_stored(vectors, rows=rows, dimension=self._dimension)
 
-    def _table(self, rows: pa.Table, passages: list[_Row], vectors: Mapping[bytes, Vector]) -> pa.Table:
+    def _table(self, rows: pa.Table, passages: list[_Row], vectors: Mapping[bytes, Stored]) -> pa.Table:
         flat = [p for row in passages for p in row.passages]
         counts = np.array([len(row.passages) for row in passages], dtype=np.int32)
         matrix = np.stack([vectors[p.fingerprint] for p in flat]) if flat else np.empty((0, self._dimension), np.float16)
@@ -189,7 +185,7 @@ class _Before:
 
     def __init__(self, previous: pa.Table) -> None:
         self.rows: dict[tuple[int, bytes], _Row] = {}
-        self.vectors: dict[bytes, Vector] = {}
+        self.vectors: dict[bytes, Stored] = {}
         lists = previous.column(PASSAGES).combine_chunks()
         flat = lists.flatten()
         if len(lists) == lists.null_count:
@@ -209,7 +205,7 @@ class _Before:
                 self.rows[at, text] = _Row(made, tokens, cut)
             start = stop
 
-    def sound_vectors(self, *, unit_length: bool) -> dict[bytes, Vector]:
+    def sound_vectors(self, *, unit_length: bool) -> dict[bytes, Stored]:
         """Those that are as they must be: what was stored before there was a check is encoded again where it fails it."""
         found = flaws(np.stack(list(self.vectors.values())), unit_length=unit_length)
         return {key: vector for (key, vector), flaw in zip(self.vectors.items(), found, strict=True) if flaw is None}

@@ -123,7 +123,7 @@ def judge_recall(judge: Judge, now: Recall | None, before: Mapping[str, float]) 
         said=f"{'; '.join(said) or summary} ({limit})",
         blocks=bool(wrong),
         figures=figures,
-        history=_history(judge, numbers),
+        history=judge.past(numbers),
     )
 
 
@@ -150,11 +150,6 @@ def _lost(now: Recall, before: Mapping[str, float]) -> list[str]:
         for entity, loss in losses.items()
         if loss > LOSS and round(loss * now.scores[entity].labels) >= LOST
     ]
-
-
-def _history(judge: Judge, numbers: Mapping[str, float]) -> dict[str, tuple[float, ...]]:
-    past = {name: [each.numbers[name] for each in judge.history if name in each.numbers] for name in numbers}
-    return {name: (*values, numbers[name]) for name, values in past.items() if values}
 
 
 def _read(storage: str, path: str) -> _Kept | None:

@@ -8,7 +8,6 @@ ten nearest objects is the row's, or begins with the very same words: then nobod
 from __future__ import annotations
 
 import re
-import statistics
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -89,8 +88,7 @@ def judged(judge: Judge, probes: list[Probe], lost: list[bytes]) -> CheckResult:
         return CheckResult("probe_recall", passed=True, said=f"no text of {LEAST_CHARACTERS} characters to ask for")
     recall = round(1 - len(lost) / len(probes), 4)
     warn, block = judge.thresholds.bounds("probe_recall")
-    before = [past.numbers["probe_recall"] for past in judge.history if "probe_recall" in past.numbers]
-    usual = statistics.median(before) if len(before) >= judge.thresholds.warm_up else None
+    usual = judge.median("probe_recall") if len(judge.before("probe_recall")) >= judge.thresholds.warm_up else None
     blocks = block is not None and recall < block
     dropped = warn is not None and usual is not None and recall < usual - _DROP
     limits = [f"{word} below {bound:g}" for word, bound in (("warns", warn), ("blocks", block)) if bound is not None]
@@ -102,5 +100,5 @@ def judged(judge: Judge, probes: list[Probe], lost: list[bytes]) -> CheckResult:
         said=f"{said}; the median of history is {usual:g}" if dropped else said,
         blocks=blocks,
         figures={"value": recall, "probes": len(probes), "missed rows": ", ".join(row.hex() for row in lost[:5])},
-        history={"probe_recall": (*before, recall)} if before else {},
+        history=judge.past({"probe_recall": recall}),
     )

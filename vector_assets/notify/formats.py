@@ -14,9 +14,9 @@ from urllib.parse import quote
 
 from vector_assets.fingerprint import version_of
 from vector_assets.notify.board import Kind, Message
+from vector_assets.tables import MessageFormat
 
-Format = Literal["json", "slack", "alertmanager", "pagerduty"]
-FORMATS: tuple[Format, ...] = get_args(Format)
+FORMATS: tuple[MessageFormat, ...] = get_args(MessageFormat)
 PAGERDUTY_URL = "https://events.pagerduty.com/v2/enqueue"
 _SOURCE = "vector_assets"
 _NEVER = timedelta(days=365)
@@ -42,9 +42,9 @@ def link(ui_url: str, message: Message) -> str:
     return f"{root}/runs/{cause.run_id}" if cause.run_id else f"{root}/assets/weaviate_collections?partition={quote(cause.table, safe='')}"
 
 
-def body(form: Format, message: Message, *, ui_url: str = "", key: str = "") -> object:
+def body(form: MessageFormat, message: Message, *, ui_url: str = "", key: str = "") -> object:
     """The JSON to post. `key` is PagerDuty's routing key."""
-    writers: Mapping[Format, Callable[[Message, str], object]] = {"json": _json, "slack": _slack, "alertmanager": _alertmanager}
+    writers: Mapping[MessageFormat, Callable[[Message, str], object]] = {"json": _json, "slack": _slack, "alertmanager": _alertmanager}
     to = link(ui_url, message)
     return _pagerduty(message, to, key) if form == "pagerduty" else writers[form](message, to)
 

@@ -9,10 +9,10 @@ from typing import NamedTuple
 from pydantic import SecretStr
 
 from vector_assets.errors import ConfigurationError
-from vector_assets.notify.formats import PAGERDUTY_URL, Format
+from vector_assets.notify.formats import PAGERDUTY_URL
 from vector_assets.notify.post import checked_url
 from vector_assets.settings import PREFIX, Settings
-from vector_assets.tables import ReceiverSpec, Sources
+from vector_assets.tables import MessageFormat, ReceiverSpec, Sources
 
 FROM_ENVIRONMENT = "webhook"
 
@@ -22,7 +22,7 @@ class Receiver:
     """An address to post to. Address and key are secrets: whoever has them can post too."""
 
     name: str
-    format: Format
+    format: MessageFormat
     url: SecretStr
     key: SecretStr
 

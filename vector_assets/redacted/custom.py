@@ -6,6 +6,7 @@ import regex
 from presidio_analyzer import Pattern, PatternRecognizer
 
 from vector_assets.redacted.folding import fold
+from vector_assets.redacted.recognizers.payment import alphanumeric, is_account, luhn, mod97
 from vector_assets.redaction import Checksum, CustomRecognizer
 
 _SURE = 1.0
@@ -31,27 +32,11 @@ class CustomPattern(PatternRecognizer):  # type: ignore[misc]
             case "none":
                 return None
             case "luhn":
-                return luhn(pattern_text)
-            case "mod97":
-                return mod97(pattern_text)
-            case "iban":
-                plain = [character for character in pattern_text if character.isalnum()]
-                return mod97("".join(plain[4:] + plain[:4]))
-
-
-def luhn(text: str) -> bool:
-    """Whether the digits of a text end in their check digit (ISO/IEC 7812-1, annex B)."""
-    digits = [int(character) for character in text if character.isdecimal()]
-    doubled = [sum(divmod(2 * digit, 10)) for digit in digits[-2::-2]]
-    return len(digits) > 1 and (sum(digits[-1::-2]) + sum(doubled)) % 10 == 0
-
-
-def mod97(text: str) -> bool:
-    """Whether the letters and digits of a text leave 1 (ISO/IEC 7064, MOD 97-10; A is 10, Z is 35)."""
-    plain = [character for character in text.upper() if character.isalnum()]
-    if len(plain) < 3 or not "".join(plain).isascii():
-        return False
-    return int("".join(str(int(character, 36)) for character in plain)) % 97 == 1
+                digits = "".join(filter(str.isdecimal, pattern_text))
+                return len(digits) > 1 and luhn(digits)
+            case "mod97" | "iban":
+                plain = alphanumeric(pattern_text)
+                return len(plain) > 2 and (is_account(plain) if self._checksum == "iban" else mod97(plain))
 
 
 def _any_of(words: tuple[str, ...]) -> str:

@@ -6,7 +6,6 @@ Only what is not published yet is read as text; everything else is columns of a 
 from __future__ import annotations
 
 import math
-import statistics
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -19,8 +18,8 @@ import pyarrow.compute as pc
 
 from vector_assets.checks.judge import ROWS, Judge
 from vector_assets.checks.result import CheckResult, Figure
-from vector_assets.checks.statistics import MAD_SCALE, Statistics
-from vector_assets.fingerprint import Hashes, from_arrow
+from vector_assets.checks.statistics import Statistics, centre
+from vector_assets.fingerprint import Hashes, from_arrow, to_arrow
 from vector_assets.reconcile.audit import Audit, Candidate
 from vector_assets.reconcile.plan import Positions, RowSet, plan
 from vector_assets.reconcile.view import ROW_ID, View
@@ -51,7 +50,7 @@ class Scan(NamedTuple):
     rows: int
     hits: int
     entities: Mapping[str, int]
-    row_ids: tuple[str, ...]
+    row_ids: tuple[bytes, ...]
 
 
 class Columns(NamedTuple):
@@ -133,7 +132,7 @@ def scanned(view: View, positions: Positions, widths: npt.NDArray[np.int64], *, 
                 entities.update(hit)
                 if len(ids) < _ROW_IDS:
                     ids.append(row_id)
-    return Scan(len(positions), hits, entities, tuple(each.hex() for each in ids))
+    return Scan(len(positions), hits, entities, tuple(ids))
 
 
 def _widths(columns: Columns, positions: Positions) -> npt.NDArray[np.int64]:
@@ -161,9 +160,8 @@ def _second_net(scan: Scan, judge: Judge) -> CheckResult:
 
 def _known_values(columns: Columns, published: View | None, judge: Judge) -> CheckResult:
     new = _news(columns, published, IDENTIFIER)
-    ids = tuple(row.tobytes().hex() for row in new[:_ROW_IDS])
     said = f"{len(new):,} rows still hold an identifier that a personal column of theirs gives away"
-    return judge.limit("known_values", len(new), said, _shown(ids))
+    return judge.limit("known_values", len(new), said, _shown(to_arrow(new[:_ROW_IDS]).to_pylist()))
 
 
 def _news(columns: Columns, published: View | None, bit: int) -> Hashes:
@@ -184,13 +182,13 @@ def _with_bit(columns: Columns, bit: int) -> RowSet:
 def _known_names(columns: Columns, judge: Judge) -> CheckResult:
     mask = columns.flagged(NAME)
     hits, rows = int(mask.sum()), len(mask)
-    ids = tuple(row.tobytes().hex() for row in columns.rows.ids[mask][:_ROW_IDS])
+    ids = to_arrow(columns.rows.ids[mask][:_ROW_IDS]).to_pylist()
     said = f"{hits:,} of {rows:,} rows still hold a name that a personal column of theirs gives away"
     return judge.limit("known_names", round(hits / rows, 6) if rows else 0.0, said, {"rows": hits, **_shown(ids)})
 
 
-def _shown(row_ids: Sequence[str]) -> dict[str, Figure]:
-    return {"row_ids": ", ".join(row_ids)} if row_ids else {}
+def _shown(row_ids: Sequence[bytes]) -> dict[str, Figure]:
+    return {"row_ids": ", ".join(each.hex() for each in row_ids)} if row_ids else {}
 
 
 # --- what texts are like ---------------------------------------------------------------------------------------------------------------
@@ -264,8 +262,7 @@ def _entity_shares(shares: Mapping[str, float], texts: int, judge: Judge) -> Che
     worst = max(scores, key=lambda name: (scores[name], name), default="")
     if not worst:
         return _against_history(judge, "entity_shares", {}, "no share to compare with", {})
-    usual = statistics.median(past.numbers[worst] for past in judge.history if worst in past.numbers)
-    said = f"<{worst.removeprefix('entity_')}> is in {shares[worst]:.2%} of texts, as a rule in {usual:.2%}"
+    said = f"<{worst.removeprefix('entity_')}> is in {shares[worst]:.2%} of texts, as a rule in {judge.median(worst):.2%}"
     return _against_history(judge, "entity_shares", {worst: scores[worst]}, said, {worst: shares[worst]})
 
 
@@ -279,7 +276,7 @@ def _excess(judge: Judge, name: str, now: float, texts: int, *, least: float) ->
 
 
 def _above(now: float, before: Sequence[float], least: float) -> float:
-    middle, spread = _middle(before)
+    middle, spread = centre(before)
     return max(0.0, (now - middle) / max(spread, 0.25 * middle, least))
 
 
@@ -288,30 +285,21 @@ def _octaves(judge: Judge, name: str, share: float, texts: int) -> float | None:
 
     A share that falls to nothing is many octaves away however small it was, which a difference would not tell. None: too little history.
     """
-    before = [past.numbers[name] for past in judge.history if name in past.numbers]
+    before = judge.before(name)
     if len(before) < judge.thresholds.warm_up or not texts:
         return None
     one = 1 / texts
-    middle, spread = _middle([math.log2(each + one) for each in before])
-    usual = max(statistics.median(before), one)
+    middle, spread = centre([math.log2(each + one) for each in before])
+    usual = max(judge.median(name), one)
     chance = math.sqrt((1 - min(usual, 1.0)) / (usual * texts)) / math.log(2)
     return abs(math.log2(share + one) - middle) / max(spread, _OCTAVE_FLOOR, chance)
-
-
-def _middle(numbers: Sequence[float]) -> tuple[float, float]:
-    middle = statistics.median(numbers)
-    return middle, MAD_SCALE * statistics.median(abs(number - middle) for number in numbers)
 
 
 def _against_history(judge: Judge, check: str, scores: Mapping[str, float], said: str, numbers: Mapping[str, float]) -> CheckResult:
     """A result by the highest score; nothing is blocked while there is too little history."""
     worst = max(scores, key=lambda name: (scores[name], name), default="")
     score = round(scores.get(worst, 0.0), 4)
-    seen, wanted = len(judge.history), judge.thresholds.warm_up
-    said += f": {score:.2f} robust standard deviations" if seen else ""
-    said += f" (warming up: {seen} of {wanted} published versions to compare with)" if judge.warming_up else ""
+    said += f": {score:.2f} robust standard deviations" if judge.history else ""
+    said += f" ({judge.begins()})" if judge.warming_up else ""
     result = judge.limit(check, score, said, {"most_unlike": worst, **numbers} if worst else dict(numbers))
-    history = {
-        name: (*(past.numbers[name] for past in judge.history if name in past.numbers), now) for name, now in numbers.items() if seen
-    }
-    return replace(result, blocks=result.blocks and not judge.warming_up, history=history)
+    return replace(result, blocks=result.blocks and not judge.warming_up, history=judge.past(numbers))

@@ -55,7 +55,7 @@ class SpacyNames(SpacyNlpEngine):  # type: ignore[misc]
 
     def forgetting(self) -> AbstractContextManager[object]:
         """Words first seen inside are forgotten at its end, and its documents with them: spaCy would keep 400 bytes of each for ever."""
-        return self._language.memory_zone()
+        return self._language.memory_zone()  # type: ignore[no-any-return]
 
     def docs(self, texts: Sequence[str]) -> list[Doc]:
         """One document per text, with the entities that the whole pipeline would find."""

@@ -12,12 +12,12 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
+from vector_assets.catalogs import TrinoCatalog
 from vector_assets.demo.servers import lakehouse
 from vector_assets.demo.servers.install import installed
 from vector_assets.demo.servers.weaviate import weaviate as running_weaviate
 from vector_assets.indexed.weaviate.server import Server, parse_endpoint
 from vector_assets.settings import Settings
-from vector_assets.tables import TrinoCatalog
 from vector_assets_tests import clients
 
 if TYPE_CHECKING:

@@ -12,9 +12,10 @@ import yaml
 from pyarrow import parquet
 
 from vector_assets import initial
+from vector_assets.catalogs import TrinoCatalog
 from vector_assets.pipeline import STAGES
 from vector_assets.settings import Settings
-from vector_assets.tables import TrinoCatalog, load_sources
+from vector_assets.sources_file import load_sources
 from vector_assets_tests.fakes import model_version
 
 # --- init --------------------------------------------------------------------------------------------------------------------------------

@@ -13,7 +13,8 @@ from vector_assets.demo.lakehouse import DuckDBLakehouse
 from vector_assets.demo.phrases import ENTITIES, PhraseBook, fill
 from vector_assets.demo.sample import Edits
 from vector_assets.errors import SourceError, SourceUnavailable, StorageError
-from vector_assets.tables import TableRef, load_sources
+from vector_assets.sources_file import load_sources
+from vector_assets.tables import TableRef
 
 TABLES = ("docs.topics", "support.tickets", "support.ticket_labels", "crm.notes")
 

@@ -11,12 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from vector_assets.catalogs import TrinoCatalog
 from vector_assets.demo import guide, live
 from vector_assets.demo.servers.install import Installed
 from vector_assets.demo.trino_lakehouse import CATALOGS, TrinoLakehouse
 from vector_assets.errors import ConfigurationError, StorageError
 from vector_assets.pipeline import STAGES
-from vector_assets.tables import Sources, TrinoCatalog, load_sources
+from vector_assets.sources_file import load_sources
+from vector_assets.tables import Sources
 from vector_assets_tests.live.fixtures import CACHE
 
 TICKETS = 40

@@ -16,6 +16,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 
+from vector_assets.catalogs import TrinoCatalog
 from vector_assets.errors import ConfigurationError, SourceError, SourceUnavailable
 from vector_assets.raw.stage import RawInput, RawStage
 from vector_assets.raw.trino import find
@@ -24,7 +25,7 @@ from vector_assets.reconcile.plan import RowSet
 from vector_assets.reconcile.run import Limits
 from vector_assets.reconcile.stage_table import StageTable
 from vector_assets.reconcile.sync import reconcile
-from vector_assets.tables import TableRef, TrinoCatalog
+from vector_assets.tables import TableRef
 from vector_assets_tests.clients import run_in_trino
 
 

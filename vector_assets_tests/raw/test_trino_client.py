@@ -14,10 +14,10 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vector_assets.catalogs import TrinoCatalog
 from vector_assets.errors import ConfigurationError, SourceError, SourceUnavailable
 from vector_assets.raw.trino.client import LONGEST_WAIT_SECONDS, TrinoClient
 from vector_assets.raw.trino.pages import SEGMENTS_AHEAD
-from vector_assets.tables import TrinoCatalog
 
 COLUMNS = [{"name": "a", "type": "bigint"}, {"name": "b", "type": "varchar"}]
 BREAK, SHORT = "break", "short"  # close the connection instead of an answer; promise more bytes than come

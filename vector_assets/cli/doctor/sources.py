@@ -11,9 +11,10 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote
 
+from vector_assets.catalogs import TrinoCatalog
 from vector_assets.cli.doctor.checks import Check, Checks, Remark
 from vector_assets.errors import ConfigurationError, VectorAssetsError
-from vector_assets.tables import Sources, TableRef, TrinoCatalog, encode_part
+from vector_assets.tables import Sources, TableRef, encode_part
 
 if TYPE_CHECKING:
     from vector_assets.pipeline import Pipeline

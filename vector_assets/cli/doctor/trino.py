@@ -11,13 +11,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+from vector_assets.catalogs import TrinoCatalog
 from vector_assets.cli.doctor.checks import SERVER_SECONDS, Check, Checks, Remark, now, skew
 from vector_assets.errors import SourceError, SourceUnavailable
 from vector_assets.raw.sql import qualified, quoted
 from vector_assets.raw.trino.client import TrinoClient
 from vector_assets.raw.trino.source import TrinoSource
 from vector_assets.raw.trino.versions import Versions
-from vector_assets.tables import TableRef, TableSpec, TrinoCatalog
+from vector_assets.tables import TableRef, TableSpec
 
 if TYPE_CHECKING:
     from vector_assets.raw.source import Source

@@ -262,7 +262,7 @@ def _refuse_status(server: Server, answer: httpx.Response, fine: tuple[int, ...]
 
 def _unreachable(server: Server, error: Exception) -> ConfigurationError | IndexUnavailable:
     url = server.rest.url
-    chain: list[BaseException] = [error]
+    chain: list[BaseException] = [error]  # with what is suppressed: httpcore raises its ConnectError from None, the SSL error behind it
     while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None and cause not in chain:
         chain.append(cause)
     if any(isinstance(each, ssl.SSLCertVerificationError) for each in chain):
@@ -317,10 +317,9 @@ def _check_health(server: Server, channel: grpc.Channel) -> None:
     """Whether Weaviate's gRPC is there. Without this, the client's first search would retry for a minute and then not say why."""
     import grpc
 
-    ask = channel.unary_unary("/grpc.health.v1.Health/Check")
     url = server.grpc.url
     try:
-        answer = ask(b"", timeout=min(_HEALTH_SECONDS, server.timeout_seconds), metadata=metadata(server))
+        answer = _health(server, channel, min(_HEALTH_SECONDS, server.timeout_seconds))
     except grpc.RpcError as error:
         said = str(getattr(error, "details", str)() or "")
         if "CERTIFICATE_VERIFY_FAILED" in said or "Peer name" in said:
@@ -342,9 +341,8 @@ def is_awake(server: Server, channel: grpc.Channel) -> bool:
     """Whether gRPC answers on this channel just now."""
     import grpc
 
-    ask = channel.unary_unary("/grpc.health.v1.Health/Check")
     try:
-        ask(b"", timeout=min(_AWAKE_SECONDS, server.timeout_seconds), metadata=metadata(server))
+        _health(server, channel, min(_AWAKE_SECONDS, server.timeout_seconds))
     except grpc.RpcError:
         return False
     return True
@@ -355,12 +353,17 @@ def pause(server: Server, channel: grpc.Channel, seconds: float) -> None:
     after an outage of 8 s they were dead for 20 s more, longer than our retries last; so it is 0.6 s."""
     import grpc
 
-    ask = channel.unary_unary("/grpc.health.v1.Health/Check")
     end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0:
         with contextlib.suppress(grpc.RpcError):
-            ask(b"", timeout=left, metadata=metadata(server), wait_for_ready=True)
+            _health(server, channel, left, wait=True)
         time.sleep(max(0.0, min(_LOOK_SECONDS, end - time.monotonic())))
+
+
+def _health(server: Server, channel: grpc.Channel, seconds: float, *, wait: bool = False) -> object:
+    """What the server says of itself. `wait`: also for the channel to be connected. Raises grpc.RpcError."""
+    ask = channel.unary_unary("/grpc.health.v1.Health/Check")
+    return ask(b"", timeout=seconds, metadata=metadata(server), wait_for_ready=wait)
 
 
 def _code(error: grpc.RpcError) -> str:

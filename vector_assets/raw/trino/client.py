@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from vector_assets.catalogs import TrinoCatalog
 from vector_assets.errors import ConfigurationError, PermanentError, SourceUnavailable
 from vector_assets.raw.trino.errors import Address, causes_of, no_trino, refused, unreachable
 from vector_assets.raw.trino.pages import Statement
 from vector_assets.raw.trino.rows import Block
-from vector_assets.tables import TrinoCatalog
 
 if TYPE_CHECKING:
     import requests

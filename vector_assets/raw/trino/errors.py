@@ -12,8 +12,8 @@ import ssl
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
+from vector_assets.catalogs import TrinoCatalog
 from vector_assets.errors import ConfigurationError, PermanentError, SourceError, SourceUnavailable
-from vector_assets.tables import TrinoCatalog
 
 if TYPE_CHECKING:
     import requests

@@ -17,6 +17,7 @@ from urllib.parse import unquote
 import numpy as np
 import pyarrow as pa
 
+from vector_assets.catalogs import TrinoCatalog
 from vector_assets.errors import SourceError, SourceUnavailable
 from vector_assets.raw.batches import KEY, bounded, key_table, shaped
 from vector_assets.raw.source import SourceVersion
@@ -28,7 +29,7 @@ from vector_assets.raw.trino.keys import string
 from vector_assets.raw.trino.pages import Statement
 from vector_assets.raw.trino.types import Column, column, digest_of
 from vector_assets.raw.trino.versions import Known, Versions
-from vector_assets.tables import TableRef, TrinoCatalog
+from vector_assets.tables import TableRef
 
 _SYSTEM_SCHEMAS = ("information_schema", "pg_catalog", "system")
 _MOVED = {"TABLE_NOT_FOUND", "SCHEMA_NOT_FOUND", "COLUMN_NOT_FOUND", "INVALID_ARGUMENTS", "INVALID_VIEW", "VIEW_IS_STALE"}

@@ -168,12 +168,6 @@ def _is_password(value: str, *, least: int = 0) -> bool:
     return not written and len(value) >= 6 and len(kinds) >= least and entropy(value) >= 2.5
 
 
-def _kind(character: str) -> str:
-    if character.isalpha():
-        return "capital" if character.isupper() else "small letter"
-    return "digit" if character.isdigit() else "sign"
-
-
 def entropy(value: str) -> float:
     """Shannon's entropy of the characters, in bits per character."""
     return -sum(count / len(value) * math.log2(count / len(value)) for count in Counter(value).values())

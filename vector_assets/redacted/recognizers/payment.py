@@ -84,28 +84,34 @@ _IBAN_NEXT = re.compile(r"[\W_]{0,3}([A-Za-z0-9])")
 
 def _ibans(text: str) -> Iterator[Match]:
     for start in _IBAN_START.finditer(text):
-        account = _alphanumeric(start.group())
+        account = alphanumeric(start.group())
         length, end = _IBAN_LENGTHS.get(account[:2], 0), start.end()
         while len(account) < length and (match := _IBAN_NEXT.match(text, end)):
             account += match[1].upper()
             end = match.end()
         # Words and a few digits pass for an account once in 97 times ("at 20 percent of ..."); real ones are digits for the most part.
         whole = length == len(account) and not text[end : end + 1].isalnum() and 3 * sum(map(str.isdigit, account)) >= length
-        if whole and _mod_97(account):
+        if whole and is_account(account):
             yield Match(start.start(), end, 1.0)
     # Of another length than its country's: what is written in one piece, or in fours, and has the right check digits, is meant as one.
     for match in _IBAN_LIKE.finditer(text):
-        if _mod_97(_alphanumeric(match.group())):
+        if is_account(alphanumeric(match.group())):
             yield Match(*match.span(), 0.9)
 
 
-def _alphanumeric(text: str) -> str:
+def alphanumeric(text: str) -> str:
+    """Letters and digits alone, in capitals."""
     return "".join(filter(str.isalnum, text)).upper()
 
 
-def _mod_97(account: str) -> bool:
-    """ISO 7064: the first four characters moved behind, letters as 10..35, the number's remainder is 1."""
-    return account.isascii() and int("".join(str(int(character, 36)) for character in account[4:] + account[:4])) % 97 == 1
+def is_account(account: str) -> bool:
+    """Whether the check digits of an IBAN are right (ISO 13616): with its first four characters moved behind, it leaves 1."""
+    return mod97(account[4:] + account[:4])
+
+
+def mod97(characters: str) -> bool:
+    """Whether letters and digits leave 1 (ISO/IEC 7064, MOD 97-10; A is 10, Z is 35)."""
+    return characters.isascii() and int("".join(str(int(character, 36)) for character in characters)) % 97 == 1
 
 
 IBAN = Finder("IBAN_CODE", re.compile(r"[a-z] ?[a-z][ .\-]?\d ?\d[\W_]{0,3}[a-z0-9]", re.IGNORECASE).search, _ibans)
