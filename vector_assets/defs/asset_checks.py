@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import dagster as dg
+from dagster._core.event_api import PartitionKeyFilter
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from vector_assets.checks.catalog import Check, checks_of
 from vector_assets.checks.result import CheckResult
 from vector_assets.defs.partitions import TABLES
+from vector_assets.freshness import CHECK as FRESHNESS
 
+_LAST = 10  # results of a check that are looked through for one of a published version
 _PLOTTED = 40  # characters of a sparkline
 _BARS = "▁▂▃▄▅▆▇█"
 
@@ -52,6 +56,34 @@ def as_dagster(stage: str, result: CheckResult) -> dg.AssetCheckResult:
         description=result.said,
         metadata=figures,
     )
+
+
+def standing(instance: dg.DagsterInstance, stage: str, partition: str) -> Iterator[dg.AssetCheckResult]:
+    """The last result of each check of a stage, again, for a run that had nothing to do and so judged nothing.
+
+    A run plans all checks of its asset; those that it leaves out stand as skipped, in front of what is true of the version that is
+    published. A result that kept a version unpublished is not of that one. Freshness is the sensors'.
+    """
+    for check in checks_of(stage):
+        if check.name == FRESHNESS:
+            continue
+        records = instance.event_log_storage.get_asset_check_execution_history(
+            dg.AssetCheckKey(dg.AssetKey(stage), check.name),
+            limit=_LAST,
+            status={AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED},
+            partition_filter=PartitionKeyFilter(key=partition),
+        )
+        evaluations = (record.evaluation for record in records)
+        last = next((each for each in evaluations if each and (each.passed or each.severity == dg.AssetCheckSeverity.WARN)), None)
+        if last is not None:
+            yield dg.AssetCheckResult(
+                asset_key=last.asset_key,
+                check_name=last.check_name,
+                passed=last.passed,
+                severity=last.severity,
+                description=last.description,
+                metadata=last.metadata,
+            )
 
 
 def as_evaluation(stage: str, result: CheckResult, partition: str) -> dg.AssetCheckEvaluation:

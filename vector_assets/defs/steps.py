@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 import dagster as dg
 
 from vector_assets.checks.result import CheckResult
-from vector_assets.defs.asset_checks import as_dagster
+from vector_assets.defs.asset_checks import as_dagster, standing
 from vector_assets.defs.failures import as_verdicts
 from vector_assets.defs.metadata import outcome_metadata, summary
 from vector_assets.defs.pin import pinned_model
@@ -23,7 +23,7 @@ from vector_assets.tables import TableRef
 LOG_SECONDS = 10.0
 _CHECKS_ALONE = (
     "checks are made inside their stage, of a version that is about to be published, and cannot be executed on their own: "
-    "materialize this asset for the table instead; where nothing changed, its last results stand"
+    "materialize this asset for the table instead; where nothing changed, it shows its last results again"
 )
 _NEEDS_MODEL: tuple[StageName, ...] = ("embeddings", "weaviate_collections")
 
@@ -41,7 +41,10 @@ def sync_stage(
     except dg.Failure:
         yield from (as_dagster(stage, result) for result in results)
         raise
-    yield from (as_dagster(stage, result) for result in results)
+    if results:
+        yield from (as_dagster(stage, result) for result in results)
+    else:
+        yield from standing(context.instance, stage, context.partition_key)
     yield materialized
 
 

@@ -81,6 +81,35 @@ def test_every_check_is_recorded_for_its_partition(lake: Lake, instance: dg.Dags
     assert recorded(instance, "raw_tables", "row_count") == [(REF.key, "SUCCEEDED")]
 
 
+def test_a_run_with_nothing_to_do_shows_the_last_results_again(lake: Lake, instance: dg.DagsterInstance, materialize: Materialize) -> None:
+    spoil(lake, 12)
+    first = materialize()
+    again = materialize()
+    assert again.success
+    for stage in STAGES:
+        shown = evaluated(again, stage)
+        for name, before in evaluated(first, stage).items():
+            assert (shown[name].passed, shown[name].description, shown[name].metadata) == (
+                before.passed,
+                before.description,
+                before.metadata,
+            )
+            assert shown[name].partition == REF.key
+            assert recorded(instance, stage, name)[-1] == (REF.key, "SUCCEEDED" if before.passed else "FAILED")
+    assert not evaluated(again, "cleaned_frames")["rejected_rows"].passed
+
+
+def test_a_result_that_kept_a_version_back_is_not_shown_for_the_one_before_it(lake: Lake, materialize: Materialize) -> None:
+    materialize()
+    good = list(lake.rows)
+    spoil(lake, 30)
+    blocked = materialize()
+    assert not evaluated(blocked, "cleaned_frames")["rejected_rows"].passed
+    lake.rows[:] = good
+    materialize()
+    assert evaluated(materialize(), "cleaned_frames")["rejected_rows"].passed
+
+
 def test_a_warning_is_recorded_and_publishes(lake: Lake, materialize: Materialize) -> None:
     spoil(lake, 10)
     result = materialize()
