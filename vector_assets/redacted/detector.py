@@ -58,12 +58,16 @@ class Detector:
         answers: list[list[Finding] | Failure] = [[] for _ in texts]
         for language in self._languages:
             with language.forgetting():
-                for place, (view, doc) in enumerate(zip(folded, language.docs([view.text for view in folded]), strict=True)):
-                    known = answers[place]
-                    if not isinstance(known, Failure):
-                        found = self._find(language, view, doc)
-                        answers[place] = found if isinstance(found, Failure) else [*known, *found]
+                docs = language.docs([view.text for view in folded])
+                answers = [self._more(known, language, view, doc) for known, view, doc in zip(answers, folded, docs, strict=True)]
         return answers
+
+    def _more(self, known: list[Finding] | Failure, language: _Language, view: Folded, doc: Doc | None) -> list[Finding] | Failure:
+        """What is known of a text, and what one more language finds in it; a failure stays one."""
+        if isinstance(known, Failure):
+            return known
+        found = self._find(language, view, doc)
+        return found if isinstance(found, Failure) else [*known, *found]
 
     def _find(self, language: _Language, view: Folded, doc: Doc | None) -> list[Finding] | Failure:
         self._complaints.seen = None
